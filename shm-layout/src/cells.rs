@@ -1,0 +1,195 @@
+//! Cells: the only place where a pointer into a region becomes a reference, and that is always an `&AtomicU64`.
+//!
+//! Two unsafe steps stand here: a bounds-checked word of a mapping, and a writer's cell in some lane. Both rest on
+//! mappings that [`crate::WriterMap`] and [`crate::ReaderMap`] made; see there for who proves length and lifetime.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{fence, AtomicU64, Ordering};
+
+use crate::LaneOffset;
+
+/// A bounds-checked view of mapped memory as 8-byte words. Never gives out anything but `&AtomicU64` and copies.
+///
+/// All loads are Relaxed, which is what Rust promises for read-only mappings; where one word publishes others, the
+/// reader uses [`WordView::load_acquire`], a Relaxed load and a fence.
+#[derive(Debug, Clone, Copy)]
+pub struct WordView<'a> {
+    base: NonNull<u8>,
+    /// Length in bytes, a multiple of 8.
+    len: usize,
+    mapping: PhantomData<&'a AtomicU64>,
+}
+
+// SAFETY: a view only gives out `&AtomicU64` and copies, which any thread may use; it owns nothing.
+unsafe impl Send for WordView<'_> {}
+// SAFETY: as for Send.
+unsafe impl Sync for WordView<'_> {}
+
+impl<'a> WordView<'a> {
+    /// A view of `len` bytes at `base`.
+    ///
+    /// # Safety
+    /// - `base` is 8-byte aligned, and `len` bytes from it are mapped, at least readable, for all of `'a`;
+    /// - for all of `'a`, this process touches those bytes only through 8-byte atomics.
+    pub(crate) const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        Self { base, len: len & !7, mapping: PhantomData }
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        self.len as u64
+    }
+
+    /// Whether there is no word.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The word at a byte offset; `None` where it is not 8-byte aligned or outside the mapping.
+    ///
+    /// A word of a [`crate::ReaderMap`] must only be loaded, and only Relaxed: its page is read-only.
+    #[must_use]
+    #[inline]
+    pub(crate) fn word(&self, offset: u64) -> Option<&'a AtomicU64> {
+        let offset = usize::try_from(offset).ok()?;
+        if offset % 8 != 0 || offset >= self.len {
+            return None;
+        }
+        // SAFETY: `offset < len`, both multiples of 8, so the word's 8 bytes are inside the mapping of `Self::new`.
+        let pointer = unsafe { self.base.add(offset) };
+        // SAFETY: mapped and aligned as just said, for 'a, and only touched by 8-byte atomics (contract of `new`).
+        Some(unsafe { AtomicU64::from_ptr(pointer.as_ptr().cast()) })
+    }
+
+    /// Loads a word, Relaxed.
+    #[must_use]
+    #[inline]
+    pub fn load(&self, offset: u64) -> Option<u64> {
+        self.word(offset).map(|word| word.load(Ordering::Relaxed))
+    }
+
+    /// Loads a word so that what its writer stored before it with Release is visible after: Relaxed load, Acquire
+    /// fence (a read-only page allows no other atomic load).
+    #[must_use]
+    #[inline]
+    pub fn load_acquire(&self, offset: u64) -> Option<u64> {
+        let value = self.load(offset);
+        fence(Ordering::Acquire);
+        value
+    }
+
+    /// Copies words from a byte offset into `out`, each once, Relaxed. `None`, and nothing copied, where any is outside.
+    #[must_use]
+    pub fn copy(&self, offset: u64, out: &mut [u64]) -> Option<()> {
+        self.words(offset, out.len())?.zip(out).for_each(|(word, out)| *out = word.load(Ordering::Relaxed));
+        Some(())
+    }
+
+    /// Adds the words from a byte offset to `sums`, wrapping. `None`, and nothing added, where any is outside.
+    #[must_use]
+    pub fn add_into(&self, offset: u64, sums: &mut [u64]) -> Option<()> {
+        self.words(offset, sums.len())?
+            .zip(sums)
+            .for_each(|(word, sum)| *sum = sum.wrapping_add(word.load(Ordering::Relaxed)));
+        Some(())
+    }
+
+    /// Copies `len` bytes from any byte offset. `None` where any is outside.
+    #[must_use]
+    pub fn bytes(&self, offset: u64, len: u64) -> Option<Vec<u8>> {
+        let start = offset & !7;
+        let lead = usize::try_from(offset - start).ok()?;
+        let len = usize::try_from(len).ok()?;
+        let words = lead.checked_add(len)?.div_ceil(8);
+        let mut copy = Vec::with_capacity(words * 8);
+        for word in self.words(start, words)? {
+            copy.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        }
+        copy.drain(..lead);
+        copy.truncate(len);
+        Some(copy)
+    }
+
+    fn words(&self, offset: u64, count: usize) -> Option<impl Iterator<Item = &'a AtomicU64> + use<'a>> {
+        let offset = usize::try_from(offset).ok()?;
+        let end = count.checked_mul(8)?.checked_add(offset)?;
+        if offset % 8 != 0 || end > self.len {
+            return None;
+        }
+        let base = self.base;
+        Some((0..count).map(move |index| {
+            // SAFETY: `offset + count * 8 <= len`, checked above, and `index < count`.
+            let pointer = unsafe { base.add(offset + index * 8) };
+            // SAFETY: mapped and aligned as just said, for 'a, and only touched by 8-byte atomics (contract of `new`).
+            unsafe { AtomicU64::from_ptr(pointer.as_ptr().cast()) }
+        }))
+    }
+}
+
+/// A cell of a series: the same place in every lane. This is all that a handle holds: one pointer, to lane 0's.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneCell(NonNull<AtomicU64>);
+
+// SAFETY: a cell only gives out `&'static AtomicU64`, which any thread may use.
+unsafe impl Send for LaneCell {}
+// SAFETY: as for Send.
+unsafe impl Sync for LaneCell {}
+
+impl LaneCell {
+    /// A cell by the address of its word in lane 0.
+    ///
+    /// # Safety
+    /// - `pointer` is 8-byte aligned and in lane 0 of a [`crate::WriterMap`] that is never unmapped;
+    /// - that map has `lane_count()` lanes, each `LANE_DISTANCE` bytes from the one before.
+    pub(crate) const unsafe fn new(pointer: NonNull<AtomicU64>) -> Self {
+        Self(pointer)
+    }
+
+    /// The cell's word in one lane.
+    #[must_use]
+    #[inline]
+    pub fn at(self, lane: LaneOffset) -> &'static AtomicU64 {
+        // SAFETY: a `LaneOffset` is a whole number of lanes below `lane_count()`, and the contract of `new` says that
+        // the map has that many lanes at that distance, so the same place in that lane is mapped.
+        let pointer = unsafe { self.0.byte_add(lane.bytes()) };
+        // SAFETY: mapped and aligned as just said, never unmapped, and only ever touched as an 8-byte atomic.
+        unsafe { pointer.as_ref() }
+    }
+
+    /// The cell that stands `index` words after this one in the same lane.
+    ///
+    /// # Safety
+    /// The series that this cell is of owns more than `index` cells from here.
+    #[must_use]
+    #[inline]
+    pub(crate) const unsafe fn offset(self, index: usize) -> Self {
+        // SAFETY: inside the series' cells by the caller's promise, and so inside the lane.
+        Self(unsafe { self.0.add(index) })
+    }
+}
+
+/// The cells of one series: how many there are is fixed when they are registered.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneCells<const N: usize>(LaneCell);
+
+impl<const N: usize> LaneCells<N> {
+    /// `N` cells from `first` on.
+    ///
+    /// # Safety
+    /// `N` cells from `first` on are in the same lane.
+    pub(crate) const unsafe fn new(first: LaneCell) -> Self {
+        Self(first)
+    }
+
+    /// The cell `INDEX`; a compile-time error unless it is below `N`.
+    #[must_use]
+    #[inline]
+    pub const fn cell<const INDEX: usize>(self) -> LaneCell {
+        const { assert!(INDEX < N) };
+        // SAFETY: `INDEX < N`, checked at compile time, and `new` was promised `N` cells.
+        unsafe { self.0.offset(INDEX) }
+    }
+}

@@ -1,0 +1,111 @@
+//! The bytes of a Tachograph region.
+//!
+//! A *region* is one shared-memory file, written by one process and read by any number of others. This crate says
+//! where every byte of it stands, and holds the only unsafe code that touches those bytes. `docs/LAYOUT.md` says the
+//! same in prose, for readers in other languages; a test holds the two together.
+//!
+//! What it promises:
+//! - every count, offset and length that comes out of a file passes a checked constructor ([`Header::check`],
+//!   [`SectionTable::check`], [`FamilyRecord::check`], [`SeriesRecord::check`], [`StrRef::check`]) before it is used;
+//! - live memory is only ever seen as `&AtomicU64`, never as a slice or a reference to a struct;
+//! - the mirrors of the records are plain old data ([`bytemuck::Pod`]) with their sizes and offsets asserted.
+//!
+//! What it does not do: it opens no file, takes no lock, knows neither the writer nor the exporter.
+//!
+//! ```
+//! use tachograph_layout::{Geometry, SectionKind};
+//!
+//! let layout = Geometry::default().layout()?;
+//! let series = layout.section(SectionKind::Series);
+//! assert_eq!(series.stride, 64);
+//! assert_eq!(series.offset % 65_536, 0);
+//! assert!(layout.file_len() < 4 << 20);
+//! # Ok::<(), tachograph_layout::GeometryError>(())
+//! ```
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("a region is read and written with 8-byte atomics at 64-bit offsets: 64-bit targets only");
+
+mod activity;
+#[allow(unsafe_code)]
+mod cells;
+mod control;
+mod crash;
+mod family;
+mod geometry;
+mod header;
+mod histogram;
+mod lanes;
+#[allow(unsafe_code)]
+mod map;
+mod note;
+mod section;
+mod series;
+mod slot;
+mod strings;
+mod watermark;
+
+pub use activity::{ActivityRecord, PulseRecord};
+pub use cells::{LaneCell, LaneCells, WordView};
+pub use control::{Control, RegionState};
+pub use crash::{CrashSlots, FatalRecord, PanicRecord};
+pub use family::{Aggregation, Combine, FamilyError, FamilyRecord, Kind, Number};
+pub use geometry::{Geometry, GeometryError, Layout};
+pub use header::{Header, HeaderError, MemoryLock, LAYOUT_MAJOR, LAYOUT_MINOR};
+pub use histogram::{bounds_cells, exponential_buckets, exponential_cells};
+pub use lanes::{fix_lane_count, lane_count, LaneOffset, LANE_DISTANCE, LANE_HEADER_CELLS, MAX_LANES};
+pub use map::{MapError, ReaderMap, WriterMap};
+pub use note::NoteRecord;
+pub use section::{Section, SectionEntry, SectionError, SectionKind, SectionTable, SECTION_ALIGN};
+pub use series::{SeriesError, SeriesRecord};
+pub use slot::{SlotState, SlotWord};
+pub use strings::{StrError, StrRef};
+pub use watermark::Ordered;
+
+/// The bytes of a record as the 8-byte words that live memory is read and written in.
+pub trait Words: bytemuck::Pod {
+    /// How many 8-byte words one record takes.
+    const WORDS: usize = size_of::<Self>() / 8;
+
+    /// This record as words, in file order.
+    ///
+    /// ```
+    /// use tachograph_layout::{SeriesRecord, Words};
+    /// let record = SeriesRecord { cell: 7, ..SeriesRecord::default() };
+    /// assert_eq!(record.to_words()[2], 7);
+    /// ```
+    fn to_words(&self) -> Vec<u64> {
+        bytemuck::pod_collect_to_vec(std::slice::from_ref(self))
+    }
+
+    /// A record from words that were copied out of a region; `None` unless there are exactly [`Words::WORDS`].
+    ///
+    /// ```
+    /// use tachograph_layout::{SeriesRecord, Words};
+    /// let record = SeriesRecord::from_words(&[0, 0, 7, 0, 0, 0, 0, 0]).unwrap();
+    /// assert_eq!(record.cell, 7);
+    /// assert!(SeriesRecord::from_words(&[0; 3]).is_none());
+    /// ```
+    fn from_words(words: &[u64]) -> Option<Self> {
+        bytemuck::try_pod_read_unaligned(bytemuck::cast_slice(words)).ok()
+    }
+}
+
+macro_rules! record {
+    ($type:ty, $size:literal, { $($field:ident @ $offset:literal),* $(,)? }) => {
+        const _: () = {
+            assert!(size_of::<$type>() == $size);
+            $(assert!(std::mem::offset_of!($type, $field) == $offset);)*
+        };
+        impl $crate::Words for $type {}
+        impl $type {
+            /// Name and byte offset of each field, for the test that holds `docs/LAYOUT.md` to the code.
+            ///
+            /// ```
+            /// assert_eq!(tachograph_layout::SeriesRecord::FIELDS[0], ("state", 0));
+            /// ```
+            pub const FIELDS: &'static [(&'static str, usize)] = &[$((stringify!($field), $offset)),*];
+        }
+    };
+}
+pub(crate) use record;
