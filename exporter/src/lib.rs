@@ -1,1 +1,35 @@
-//! Being written.
+//! Reads Tachograph regions: finds them, says what became of their writers, and takes snapshots of their values.
+//!
+//! A *region* is one shared-memory file written by one process. This library treats every byte of it as hostile:
+//! nothing in a file makes it panic, loop, read out of bounds or allocate without limit. A [`Snapshot`] is owned and
+//! plain; every output renders from it, so all outputs agree.
+//!
+//! ```
+//! use tachograph_exporter::Directories;
+//!
+//! let directory = tempfile::tempdir()?;
+//! let scan = Directories::from_args(vec![directory.path().to_owned()]).scan();
+//! assert!(scan.regions.is_empty() && scan.problems.is_empty());
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod directory;
+mod label_block;
+mod lock;
+mod parse;
+mod reader;
+mod region_file;
+mod schema;
+mod snapshot;
+mod values;
+mod verdict;
+mod verify;
+
+pub use directory::{Directories, Problem, ResolveError, Scan};
+pub use lock::LockError;
+pub use reader::{ReadError, RegionReader};
+pub use region_file::OpenError;
+pub use schema::{Aggregation, Damage, Family, Kind, Number, Schema, Series};
+pub use snapshot::{Capacity, PartsError, RegionInfo, Snapshot, Usage, Value};
+pub use verdict::Verdict;
+pub use verify::{Finding, Severity};

@@ -159,37 +159,94 @@ impl LaneCell {
         unsafe { pointer.as_ref() }
     }
 
-    /// The cell that stands `index` words after this one in the same lane.
-    ///
-    /// # Safety
-    /// The series that this cell is of owns more than `index` cells from here.
+    /// The word of the lane's header (see [`crate::LANE_HEADER_CELLS`]) that counts dropped observations, in the same
+    /// region and lane as this cell.
     #[must_use]
-    #[inline]
-    pub(crate) const unsafe fn offset(self, index: usize) -> Self {
-        // SAFETY: inside the series' cells by the caller's promise, and so inside the lane.
-        Self(unsafe { self.0.add(index) })
+    pub fn dropped_observations(self, lane: LaneOffset) -> &'static AtomicU64 {
+        // Lanes start at multiples of LANE_DISTANCE, so the lane's first cell is found without a second pointer.
+        let own = std::ptr::from_ref(self.at(lane));
+        let first = own.map_addr(|address| address & !(crate::LANE_DISTANCE - 1));
+        // SAFETY: `WriterMap` starts every lane at a multiple of LANE_DISTANCE and maps its first cell; provenance is
+        // that of the whole mapping; never unmapped, and only touched as an 8-byte atomic.
+        unsafe { &*first }
     }
 }
 
-/// The cells of one series: how many there are is fixed when they are registered.
+/// The lane cells of a run of series that own `N` cells each: a family's, or a single series'.
+///
+/// `Copy`, and good for the life of the process. Picking a series is arithmetic: no lookup, no lock.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneBlock<const N: usize> {
+    first: LaneCell,
+    /// Series in the run, at least 1.
+    series: usize,
+}
+
+impl<const N: usize> LaneBlock<N> {
+    /// `series` series of `N` cells from `first` on.
+    ///
+    /// # Safety
+    /// `series` is at least 1, and `series * N` cells from `first` on are in the same lane.
+    pub(crate) const unsafe fn new(first: LaneCell, series: usize) -> Self {
+        Self { first, series }
+    }
+
+    /// The cells of series `index`; of the first one where there is no such series, so that no index can do harm.
+    #[must_use]
+    #[inline]
+    pub const fn series(self, index: usize) -> LaneCells<N> {
+        let index = if index < self.series { index } else { 0 };
+        // SAFETY: `index < self.series`, and `new` was promised that many series of `N` cells each.
+        LaneCells(LaneCell(unsafe { self.first.0.add(index * N) }))
+    }
+}
+
+/// The `N` cells of one series.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneCells<const N: usize>(LaneCell);
 
 impl<const N: usize> LaneCells<N> {
-    /// `N` cells from `first` on.
-    ///
-    /// # Safety
-    /// `N` cells from `first` on are in the same lane.
-    pub(crate) const unsafe fn new(first: LaneCell) -> Self {
-        Self(first)
-    }
-
-    /// The cell `INDEX`; a compile-time error unless it is below `N`.
+    /// Cell `INDEX`; a compile-time error unless it is below `N`.
     #[must_use]
     #[inline]
     pub const fn cell<const INDEX: usize>(self) -> LaneCell {
         const { assert!(INDEX < N) };
-        // SAFETY: `INDEX < N`, checked at compile time, and `new` was promised `N` cells.
-        unsafe { self.0.offset(INDEX) }
+        // SAFETY: `INDEX < N`, checked at compile time, and a `LaneCells` is only made of `N` cells in one lane.
+        LaneCell(unsafe { self.0.0.add(INDEX) })
+    }
+}
+
+/// The lines of a run of series in the shared plane: one 64-byte line each, whose first word is the cell.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedBlock {
+    first: NonNull<AtomicU64>,
+    /// Series in the run, at least 1.
+    series: usize,
+}
+
+// SAFETY: a block only gives out `&'static AtomicU64`, which any thread may use.
+unsafe impl Send for SharedBlock {}
+// SAFETY: as for Send.
+unsafe impl Sync for SharedBlock {}
+
+impl SharedBlock {
+    /// `series` lines from `first` on.
+    ///
+    /// # Safety
+    /// `series` is at least 1; `series * 64` bytes from `first` on are mapped for the life of the process, 8-byte
+    /// aligned, and only ever touched by 8-byte atomics.
+    pub(crate) const unsafe fn new(first: NonNull<AtomicU64>, series: usize) -> Self {
+        Self { first, series }
+    }
+
+    /// The cell of series `index`; of the first one where there is no such series, so that no index can do harm.
+    #[must_use]
+    #[inline]
+    pub const fn series(self, index: usize) -> &'static AtomicU64 {
+        let index = if index < self.series { index } else { 0 };
+        // SAFETY: `index < self.series`, and `new` was promised that many lines.
+        let line = unsafe { self.first.byte_add(index * 64) };
+        // SAFETY: mapped for good, aligned, only touched atomically: the contract of `new`.
+        unsafe { line.as_ref() }
     }
 }

@@ -26,7 +26,8 @@ const MAX_EXPONENTIAL_BUCKETS: u32 = 16_384;
 /// ```
 #[must_use]
 pub fn exponential_buckets(schema: i32, lower: f64, upper: f64) -> Option<(i32, i32)> {
-    if !(0..=5).contains(&schema) || !(lower.is_finite() && upper.is_finite()) || lower <= 0.0 || lower >= upper {
+    let range = lower.is_finite() && upper.is_finite() && 0.0 < lower && lower < upper;
+    if !range || !(0..=5).contains(&schema) {
         return None;
     }
     let per_doubling = f64::from(1_u32 << schema);

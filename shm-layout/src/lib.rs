@@ -46,7 +46,7 @@ mod strings;
 mod watermark;
 
 pub use activity::{ActivityRecord, PulseRecord};
-pub use cells::{LaneCell, LaneCells, WordView};
+pub use cells::{LaneBlock, LaneCell, LaneCells, SharedBlock, WordView};
 pub use control::{Control, RegionState};
 pub use crash::{CrashSlots, FatalRecord, PanicRecord};
 pub use family::{Aggregation, Combine, FamilyError, FamilyRecord, Kind, Number};

@@ -12,8 +12,8 @@ use std::sync::atomic::AtomicU64;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-use crate::cells::LaneCells;
-use crate::{lane_count, LaneCell, Layout, SectionKind, WordView, LANE_DISTANCE};
+use crate::cells::{LaneBlock, LaneCell, SharedBlock};
+use crate::{lane_count, Layout, SectionKind, WordView, LANE_DISTANCE};
 
 /// Why memory can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,8 @@ pub enum MapError {
 struct Reservation {
     base: NonNull<u8>,
     len: usize,
+    /// What was mapped, of which `base` and `len` are the part in use.
+    whole: (NonNull<u8>, usize),
 }
 
 impl Reservation {
@@ -58,7 +60,19 @@ impl Reservation {
         let base = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::empty(), flags) };
         let base = base.map_err(|errno| refused(len, errno))?;
         let base = NonNull::new(base.cast()).ok_or_else(|| refused(len, Errno::NOMEM))?;
-        Ok(Self { base, len })
+        Ok(Self { base, len, whole: (base, len) })
+    }
+
+    /// A stretch that starts at a multiple of `LANE_DISTANCE`.
+    fn of_lanes(lanes: usize) -> Result<Self, MapError> {
+        let len = lanes * LANE_DISTANCE;
+        let whole = Self::new(len + LANE_DISTANCE)?;
+        let lead = whole.base.align_offset(LANE_DISTANCE);
+        // SAFETY: `lead < LANE_DISTANCE`, so the aligned address is inside the stretch, and `len` bytes follow it.
+        let base = unsafe { whole.base.add(lead) };
+        let aligned = Self { base, len, whole: (whole.base, whole.len) };
+        std::mem::forget(whole);
+        Ok(aligned)
     }
 
     /// Puts `len` bytes of a file (or, without one, private zeroed memory) over the reservation at `at`.
@@ -88,7 +102,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         // SAFETY: the whole reservation is this value's own, and a `WriterMap` gives out 'static words only once
         // leaked, when this never runs. An error leaves the memory mapped, which harms nobody.
-        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+        let _ = unsafe { rustix::mm::munmap(self.whole.0.as_ptr().cast(), self.whole.1) };
     }
 }
 
@@ -144,7 +158,7 @@ impl WriterMap {
         let (main_len, lane_len) = (layout.main_len() as usize, section.stride as usize);
         let main = Reservation::new(main_len)?;
         main.place(0, main_len, file.map(|file| (file, 0))).map_err(|errno| refused(main_len, errno))?;
-        let lanes = Reservation::new(lane_count * LANE_DISTANCE)?;
+        let lanes = Reservation::of_lanes(lane_count)?;
         for lane in 0..lane_count {
             let offset = section.offset + lane as u64 * section.stride;
             let placed = lanes.place(lane * LANE_DISTANCE, lane_len, file.map(|file| (file, offset)));
@@ -229,30 +243,35 @@ impl WriterMap {
         self.view().word(offset)
     }
 
-    /// `N` cells of a series by the index of the first in its lane; `None` where they are not all inside the lane.
+    /// The lane cells of `series` series of `N` cells each, by the index of the first cell in its lane; `None` where
+    /// there is no series or they are not all inside the lane.
     #[must_use]
-    pub fn cells<const N: usize>(&'static self, index: u64) -> Option<LaneCells<N>> {
-        let first = self.cell_run(index, N as u64)?;
-        // SAFETY: `cell_run` checked that `N` cells from `first` are inside lane 0.
-        Some(unsafe { LaneCells::new(first) })
-    }
-
-    /// One cell by its index in its lane; `None` outside.
-    #[must_use]
-    pub fn cell(&'static self, index: u64) -> Option<LaneCell> {
-        self.cell_run(index, 1)
-    }
-
-    fn cell_run(&'static self, index: u64, count: u64) -> Option<LaneCell> {
-        let end = index.checked_add(count)?.checked_mul(8)?;
-        if end > self.lane_len as u64 || self.lane_count == 0 {
+    pub fn lane_block<const N: usize>(&'static self, first: u64, series: u64) -> Option<LaneBlock<N>> {
+        let end = series.checked_mul(N as u64)?.checked_add(first)?.checked_mul(8)?;
+        if end > self.lane_len as u64 || series == 0 {
             return None;
         }
-        // SAFETY: `index * 8 + 8 <= lane_len`, so the word is inside lane 0, which is mapped.
-        let pointer = unsafe { self.lanes.base.add(index as usize * 8) };
+        // SAFETY: `first * 8` is inside lane 0 (or at its end, where N is 0), which is mapped.
+        let pointer = unsafe { self.lanes.base.add(first as usize * 8) };
         // SAFETY: 8-byte aligned (a page plus a multiple of 8), in lane 0; `&'static self` exists only for a leaked
-        // map, and `new` made `lane_count()` lanes `LANE_DISTANCE` apart.
-        Some(unsafe { LaneCell::new(pointer.cast()) })
+        // map, and `new` made `lane_count()` lanes `LANE_DISTANCE` apart, the first at a multiple of it.
+        let cell = unsafe { LaneCell::new(pointer.cast()) };
+        // SAFETY: `series >= 1`, and `series * N` cells from `first` on end inside the lane, both checked above.
+        Some(unsafe { LaneBlock::new(cell, series as usize) })
+    }
+
+    /// The lines of `series` series of the shared plane, by the byte offset of the first in the file; `None` where
+    /// there is no series or they are not all before the lanes.
+    #[must_use]
+    pub fn shared_block(&'static self, offset: u64, series: u64) -> Option<SharedBlock> {
+        let end = series.checked_mul(64)?.checked_add(offset)?;
+        if end > self.main_len as u64 || !offset.is_multiple_of(8) || series == 0 {
+            return None;
+        }
+        // SAFETY: `offset < main_len`, so the line is inside the main piece, which is mapped.
+        let pointer = unsafe { self.main.base.add(offset as usize) };
+        // SAFETY: all lines are inside the main piece (checked above), which `&'static self` keeps mapped for good.
+        Some(unsafe { SharedBlock::new(pointer.cast(), series as usize) })
     }
 
     fn pieces(&self) -> impl Iterator<Item = (NonNull<u8>, usize)> + '_ {

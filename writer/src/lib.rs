@@ -1,1 +1,79 @@
-//! Being written.
+//! Metrics in shared memory: an application writes them with plain machine instructions, a separate process reads them.
+//!
+//! What it guarantees:
+//! - **The hot path is a store.** [`Counter::inc`] on a held handle is one unlocked add to a cell that no other thread
+//!   writes: no lock, no allocation, no system call, no read-modify-write, whatever the number of threads.
+//! - **Nothing is lost with the process.** A value is in the region from the moment the method returns. `kill -9` at any
+//!   instruction leaves every completed write, and no half-made series.
+//! - **Metrics are never an outage.** All that can fail fails at start and registration; write methods return `()`.
+//!
+//! ```
+//! use tachograph::{Counter, Family, Gauge, Region};
+//!
+//! tachograph::label_value! { pub enum Outcome: "outcome" { Ok = "ok", Failed = "failed" } }
+//! tachograph::metrics! {
+//!     #[derive(Clone, Copy)]
+//!     pub struct AppMetrics {
+//!         /// Requests by outcome
+//!         pub requests: Family<Counter, Outcome> = "app_requests_total",
+//!         /// Jobs waiting
+//!         pub queue_depth: Gauge<i64> = "app_queue_depth",
+//!     }
+//! }
+//!
+//! # let dir = tempfile::tempdir_in("/dev/shm")?;
+//! # let builder = Region::builder("app-0").dir(dir.path());
+//! # let _ = stringify!(
+//! let builder = Region::builder("app-0");
+//! # );
+//! let region = builder.fit::<AppMetrics>().build()?;
+//! let metrics = region.metrics::<AppMetrics>()?;
+//! metrics.requests.at(Outcome::Ok).inc();
+//! metrics.queue_depth.set(17);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The region is `/run/tachograph/app-0.tacho` (see [`Builder::dir`] for the directories tried); `tacho ls`,
+//! `tacho show app-0` and `tacho serve` read it, while the application runs and after it died. Groups of metrics are
+//! declared by [`metrics!`] and [`label_value!`], single ones registered by [`Region::counter`] and its like. Threads of
+//! a runtime are best announced by [`enter_thread`].
+
+mod archive;
+mod build_error;
+mod builder;
+mod counter;
+mod desc;
+mod directory;
+mod gauge;
+mod housekeeping;
+mod identity;
+mod labels;
+mod lane;
+mod lock;
+mod macros;
+mod metric;
+mod naming;
+mod needs;
+#[allow(unsafe_code)]
+mod process;
+mod region;
+mod register;
+mod register_error;
+mod start;
+mod updown;
+mod watermark;
+
+pub use build_error::{BuildError, DirectoryFault, Owner};
+pub use builder::{Builder, OnExisting};
+pub use counter::{Counter, FloatCounter};
+pub use desc::Desc;
+pub use gauge::{Gauge, GaugeNumber};
+pub use labels::{Family, LabelSet, LabelValue};
+pub use lane::enter_thread;
+pub use metric::Metric;
+pub use needs::Needs;
+pub use region::{Metrics, Region, Registrable};
+pub use register_error::RegisterError;
+pub use tachograph_layout::Aggregation;
+pub use updown::{UpDownCounter, UpDownGuard};
+pub use watermark::Watermark;

@@ -1,0 +1,94 @@
+//! The grammar of what ends up in exposition text: metric names, label names, and escaped label blocks.
+//!
+//! Called by `parse.rs` on every string of a region, so that nothing a file says can break a line of output.
+
+/// The label block of an open family's overflow series, whatever the family's label names are.
+pub(crate) const OVERFLOW: &str = "overflow=\"true\"";
+
+/// Whether a name is a metric name of Prometheus' classic grammar, `[a-zA-Z_:][a-zA-Z0-9_:]*`.
+pub(crate) fn is_metric_name(name: &str) -> bool {
+    let first = name.bytes().next();
+    first.is_some_and(|byte| !byte.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
+}
+
+/// Whether a name is a label name, `[a-zA-Z_][a-zA-Z0-9_]*`, and not one that Prometheus keeps for itself (`__..`).
+pub(crate) fn is_label_name(name: &str) -> bool {
+    is_metric_name(name) && !name.contains(':') && !name.starts_with("__")
+}
+
+/// Whether a unit is made of what a metric name's suffix may hold.
+pub(crate) fn is_unit(unit: &str) -> bool {
+    unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Checks a label block: these names, in this order, each with a properly escaped value. Says what is wrong with it.
+pub(crate) fn check(block: &str, names: &[String]) -> Result<(), String> {
+    let mut rest = block.as_bytes();
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            rest = rest.strip_prefix(b",").ok_or_else(|| format!("no comma before label {name}"))?;
+        }
+        let value = rest.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=\""));
+        let value = value.ok_or_else(|| format!("label {name} is not where it belongs"))?;
+        let len = value_len(value).ok_or_else(|| format!("the value of label {name} is not properly escaped"))?;
+        rest = value.get(len + 1..).unwrap_or_default();
+    }
+    if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes too many after its labels", rest.len())) }
+}
+
+/// Length of an escaped value, up to the quote that ends it; `None` where it does not end, holds a raw line feed, or a
+/// backslash stands before anything but `\`, `"` and `n`.
+fn value_len(value: &[u8]) -> Option<usize> {
+    let mut bytes = value.iter().enumerate();
+    loop {
+        match bytes.next()? {
+            (index, b'"') => return Some(index),
+            (_, b'\n') => return None,
+            (_, b'\\') => {
+                let (_, escaped) = bytes.next()?;
+                if !matches!(escaped, b'\\' | b'"' | b'n') {
+                    return None;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_grammar() {
+        assert!(is_metric_name("a:b_c9") && is_metric_name("_") && is_label_name("a_9"));
+        for bad in ["", "9a", "a b", "a\nb", "ä", "a\"", "a-b"] {
+            assert!(!is_metric_name(bad) && !is_label_name(bad), "{bad:?}");
+        }
+        assert!(!is_label_name("a:b") && !is_label_name("__name__"));
+    }
+
+    #[test]
+    fn blocks_are_taken_only_whole_and_escaped() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(check(r#"a="x",b="y""#, &names), Ok(()));
+        assert_eq!(check(r#"a="\\\"\n",b="ü}""#, &names), Ok(()));
+        assert_eq!(check("", &[]), Ok(()));
+        for bad in [
+            "",
+            r#"a="x""#,
+            r#"b="y",a="x""#,
+            r#"a="x"b="y""#,
+            r#"a="x",b="y","#,
+            r#"a="x",b="y"} 1"#,
+            r#"a="x",b="y"#,
+            r#"a="x",b="y\"#,
+            r#"a="x",b="y\""#,
+            r#"a="\t",b="y""#,
+            "a=\"\n\",b=\"y\"",
+        ] {
+            assert!(check(bad, &names).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! The hinge of the exporter: an owned, plain picture of one region. Only `reader.rs` takes it from a map; every output
+//! renders from it, so all outputs agree.
+//!
+//! A snapshot borrows nothing and never changes. Values come out combined over lanes and scaled as they are shown.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+use tachograph_layout::{Ordered, RegionState};
+
+use crate::schema::{Family, Kind, Number, Schema, Series};
+use crate::Verdict;
+
+/// A region at one moment.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tachograph_exporter::{Family, Kind, Number, RegionInfo, Schema, Series, Snapshot, Value};
+/// let mut family = Family::new("app_served_total", "Requests served", Kind::Counter, Number::U64);
+/// family.series = 0..1;
+/// let series = Series {
+///     family: 0, slot: 0, generation: 0, labels: String::new(), created_realtime_ns: 0, retired: false, cell: 0, cells: 1,
+/// };
+/// let schema = Schema { families: vec![family], series: vec![series], ..Schema::default() };
+/// let snapshot = Snapshot::from_parts(RegionInfo::default(), Arc::new(schema), vec![7], vec![])?;
+/// assert_eq!(snapshot.value(0), Value::U64(7));
+/// # Ok::<(), tachograph_exporter::PartsError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Facts about the region and its writer.
+    pub region: RegionInfo,
+    /// Its structure.
+    pub schema: Arc<Schema>,
+    /// Cells of a lane, combined over all lanes: index `Series::cell`.
+    pub(crate) lane: Vec<u64>,
+    /// First words of the shared plane's lines: index `Series::cell`.
+    pub(crate) shared: Vec<u64>,
+}
+
+/// The value of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// An unsigned integer: counters.
+    U64(u64),
+    /// A signed integer: gauges, up-down counters, watermarks.
+    I64(i64),
+    /// A floating point number, scaled.
+    F64(f64),
+    /// A histogram.
+    Histogram {
+        /// Observations by bucket, not cumulative. The last is +Inf; an exponential histogram's first is the zero
+        /// bucket. One more than the family's bounds. Their sum is the count.
+        buckets: &'a [u64],
+        /// Sum of the observations, scaled.
+        sum: f64,
+    },
+    /// The states of a state set: bit `n` is on where the n-th state is.
+    States(u64),
+    /// An info: its labels are the information, its value is 1.
+    Info,
+}
+
+/// Why parts make no snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartsError {
+    /// A family's range of series is not inside the schema's series.
+    #[error("family {family}: its series {start}..{end} end outside the schema's {series}")]
+    SeriesRange {
+        /// Index of the family.
+        family: usize,
+        /// Start of the range.
+        start: usize,
+        /// End of the range.
+        end: usize,
+        /// Series in the schema.
+        series: usize,
+    },
+    /// A series does not name the family whose range it stands in, or stands in none.
+    #[error("series {series} names family {found}, which does not list it")]
+    Family {
+        /// Index of the series.
+        series: usize,
+        /// The family that it names.
+        found: usize,
+    },
+    /// A series' cells are not all there.
+    #[error("series {series}: cells {cell}..+{cells} end outside the {len} given")]
+    Cells {
+        /// Index of the series.
+        series: usize,
+        /// First cell.
+        cell: u64,
+        /// Count of cells.
+        cells: u32,
+        /// Cells given.
+        len: usize,
+    },
+    /// A series has another number of cells than its family's kind takes.
+    #[error("series {series}: {found} cells where its family's kind takes {expected}")]
+    Count {
+        /// Index of the series.
+        series: usize,
+        /// Count of cells.
+        found: u32,
+        /// What kind and bounds ask for.
+        expected: usize,
+    },
+}
+
+impl Snapshot {
+    /// A snapshot of something that is no region, such as a registry of the `prometheus` crate. `lane` holds the cells
+    /// of lane kinds as a region's lanes would after combining (a float's bits, an up-down counter's ups and downs, a
+    /// histogram's buckets and then its sum), `shared` one word for each gauge or state set.
+    ///
+    /// # Errors
+    /// [`PartsError`] where an index leads outside.
+    pub fn from_parts(
+        region: RegionInfo,
+        schema: Arc<Schema>,
+        lane: Vec<u64>,
+        shared: Vec<u64>,
+    ) -> Result<Self, PartsError> {
+        for (index, family) in schema.families.iter().enumerate() {
+            if family.series.start > family.series.end || family.series.end > schema.series.len() {
+                let (start, end) = (family.series.start, family.series.end);
+                return Err(PartsError::SeriesRange { family: index, start, end, series: schema.series.len() });
+            }
+        }
+        for (index, series) in schema.series.iter().enumerate() {
+            let unlisted = PartsError::Family { series: index, found: series.family };
+            let family = schema.families.get(series.family).filter(|family| family.series.contains(&index));
+            let family = family.ok_or(unlisted)?;
+            let expected = cells_of(family);
+            if series.cells as usize != expected {
+                return Err(PartsError::Count { series: index, found: series.cells, expected });
+            }
+            let plane = if family.kind.in_shared_plane() { &shared } else { &lane };
+            if series.cell.checked_add(u64::from(series.cells)).is_none_or(|end| end > plane.len() as u64) {
+                let (cell, cells) = (series.cell, series.cells);
+                return Err(PartsError::Cells { series: index, cell, cells, len: plane.len() });
+            }
+        }
+        Ok(Self { region, schema, lane, shared })
+    }
+
+    /// The value of a series, by its index in [`Schema::series`]. An index past the end gives [`Value::Info`].
+    #[must_use]
+    #[inline]
+    pub fn value(&self, series: usize) -> Value<'_> {
+        let Some(series) = self.schema.series.get(series) else { return Value::Info };
+        let Some(family) = self.schema.families.get(series.family) else { return Value::Info };
+        match family.kind {
+            Kind::Counter => scalar(family, self.word(series, 0)),
+            Kind::Gauge => {
+                let line = usize::try_from(series.cell).ok().and_then(|line| self.shared.get(line));
+                scalar(family, line.copied().unwrap_or(0))
+            }
+            Kind::UpDownCounter => {
+                let value = self.word(series, 0).wrapping_sub(self.word(series, 1));
+                scalar_i64(family, value.cast_signed())
+            }
+            Kind::HistogramBounds | Kind::HistogramExponential => {
+                let Some((sum, buckets)) = self.words(series).split_last() else { return Value::Info };
+                let sum = if family.number == Number::F64 { f64::from_bits(*sum) } else { *sum as f64 };
+                Value::Histogram { buckets, sum: family.shown(sum) }
+            }
+            Kind::StateSet => {
+                let line = usize::try_from(series.cell).ok().and_then(|line| self.shared.get(line));
+                Value::States(line.copied().unwrap_or(0))
+            }
+            Kind::WatermarkMax | Kind::WatermarkMin => {
+                match extreme(family, self.word(series, 0).max(self.word(series, 1))) {
+                    Some(value) => value,
+                    None if family.kind == Kind::WatermarkMin => Value::F64(f64::NAN),
+                    None if family.number == Number::F64 => Value::F64(0.0),
+                    None => scalar_i64(family, 0),
+                }
+            }
+            Kind::Info => Value::Info,
+        }
+    }
+
+    /// The extreme since start of a watermark and when it was seen, in nanoseconds since the Unix epoch; `None` for
+    /// other kinds, and where nothing was recorded yet.
+    #[must_use]
+    pub fn since_start(&self, series: usize) -> Option<(Value<'_>, u64)> {
+        let series = self.schema.series.get(series)?;
+        let family = self.schema.families.get(series.family)?;
+        if !matches!(family.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
+            return None;
+        }
+        Some((extreme(family, self.word(series, 2))?, self.word(series, 3)))
+    }
+
+    /// Gives the two buffers back, for [`crate::RegionReader::recycle`].
+    pub(crate) fn into_buffers(self) -> (Vec<u64>, Vec<u64>) {
+        (self.lane, self.shared)
+    }
+
+    fn words(&self, series: &Series) -> &[u64] {
+        let Ok(start) = usize::try_from(series.cell) else { return &[] };
+        let end = start.saturating_add(series.cells as usize);
+        self.lane.get(start..end).unwrap_or_default()
+    }
+
+    fn word(&self, series: &Series, index: usize) -> u64 {
+        self.words(series).get(index).copied().unwrap_or(0)
+    }
+}
+
+/// Cells that a series of a family owns, from what the owned family tells.
+const fn cells_of(family: &Family) -> usize {
+    match family.kind {
+        Kind::Info => 0,
+        Kind::Counter | Kind::Gauge | Kind::StateSet => 1,
+        Kind::UpDownCounter => 2,
+        Kind::WatermarkMax | Kind::WatermarkMin => 4,
+        // The family's bounds, +Inf, the sum.
+        Kind::HistogramBounds | Kind::HistogramExponential => family.bounds.len() + 2,
+    }
+}
+
+fn scalar<'a>(family: &Family, bits: u64) -> Value<'a> {
+    match family.number {
+        Number::U64 if family.scale == 1.0 => Value::U64(bits),
+        Number::U64 => Value::F64(family.shown(bits as f64)),
+        Number::I64 => scalar_i64(family, bits.cast_signed()),
+        Number::F64 => Value::F64(family.shown(f64::from_bits(bits))),
+    }
+}
+
+fn scalar_i64<'a>(family: &Family, value: i64) -> Value<'a> {
+    if family.scale == 1.0 { Value::I64(value) } else { Value::F64(family.shown(value as f64)) }
+}
+
+/// The value that a watermark's word stands for.
+fn extreme<'a>(family: &Family, word: u64) -> Option<Value<'a>> {
+    let ordered = Ordered::from_bits(word)?;
+    let ordered = if family.kind == Kind::WatermarkMin { ordered.reversed() } else { ordered };
+    Some(match family.number {
+        Number::F64 => Value::F64(family.shown(ordered.to_f64())),
+        Number::U64 | Number::I64 => scalar_i64(family, ordered.to_i64()),
+    })
+}
+
+/// How much of a capacity is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Usage {
+    /// Used; never more than `capacity`, whatever the file says.
+    pub used: u64,
+    /// What the region holds at most.
+    pub capacity: u64,
+}
+
+/// What of a region is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Capacity {
+    /// Series slots.
+    pub series: Usage,
+    /// Families.
+    pub families: Usage,
+    /// Cells of a lane, the lane's header cells included.
+    pub cells: Usage,
+    /// Bytes of strings.
+    pub strings: Usage,
+    /// Bytes of the label areas of open families.
+    pub label_areas: Usage,
+    /// Words of histogram bounds.
+    pub bounds: Usage,
+    /// Lines of the shared plane.
+    pub shared: Usage,
+    /// Lanes ever used, the shared lane 0 included.
+    pub lanes: Usage,
+}
+
+/// All facts about a region and its writer. Serializes as `ls --json` and the API show them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct RegionInfo {
+    /// The region's name.
+    pub name: String,
+    /// Where its file was opened.
+    #[serde(serialize_with = "path")]
+    pub path: PathBuf,
+    /// Its own id; serialized as 32 hexadecimal digits.
+    #[serde(serialize_with = "hex")]
+    pub uuid: [u8; 16],
+    /// What became of its writer.
+    pub verdict: Verdict,
+    /// Writer's process id, in its own pid namespace.
+    pub pid: u32,
+    /// Inode of the writer's pid namespace.
+    pub pid_namespace: u64,
+    /// Writer's start, in clock ticks since boot.
+    pub process_start_ticks: u64,
+    /// Clock ticks a second.
+    pub ticks_per_second: u32,
+    /// Boot that the region was written in; serialized as 32 hexadecimal digits.
+    #[serde(serialize_with = "hex")]
+    pub boot_id: [u8; 16],
+    /// When it was built: nanoseconds since the Unix epoch.
+    pub created_realtime_ns: u64,
+    /// When it was built, on the monotonic clock.
+    pub created_monotonic_ns: u64,
+    /// Period of the housekeeping tick in nanoseconds.
+    pub tick_period_ns: u64,
+    /// Ticks so far.
+    pub ticks: u64,
+    /// When the last tick was, on the monotonic clock.
+    pub tick_monotonic_ns: u64,
+    /// When the last tick was: nanoseconds since the Unix epoch.
+    pub tick_realtime_ns: u64,
+    /// The region's own word on its state; `None` where it is no known state.
+    #[serde(serialize_with = "state")]
+    pub state: Option<RegionState>,
+    /// When that state was stored: nanoseconds since the Unix epoch.
+    pub state_realtime_ns: u64,
+    /// Path of the writer's executable.
+    pub exe: String,
+    /// Host name.
+    pub host: String,
+    /// The application's version.
+    pub version: String,
+    /// The executable's build id, in hexadecimal.
+    pub build_id: String,
+    /// How often its lineage was restarted with counters continued.
+    pub restarts: u64,
+    /// What is used of what it holds.
+    pub capacity: Capacity,
+    /// The writer's pages can't be swapped out.
+    pub memory_locked: bool,
+    /// Threads that found no free lane.
+    pub lane_overflows: u64,
+    /// Registrations refused.
+    pub registrations_dropped: u64,
+    /// Label sets that went to an overflow series.
+    pub label_overflows: u64,
+    /// Observations dropped (NaN, or negative where that has no meaning).
+    pub dropped_observations: u64,
+    /// The file lost its name under its writer.
+    pub unlinked: bool,
+    /// Length of the file.
+    pub file_len: u64,
+    /// The file stands in an `archive` directory.
+    pub archived: bool,
+}
+
+impl RegionInfo {
+    /// How long the writer lived so far, in nanoseconds, by the wall clock: until `now_realtime_ns` for a living one,
+    /// until the last sign of life otherwise.
+    ///
+    /// ```
+    /// use tachograph_exporter::{RegionInfo, Verdict};
+    /// let dead = RegionInfo { created_realtime_ns: 10, tick_realtime_ns: 25, ..RegionInfo::default() };
+    /// assert_eq!(dead.uptime_ns(100), 15);
+    /// let alive = RegionInfo { verdict: Verdict::Running, ..dead };
+    /// assert_eq!(alive.uptime_ns(100), 90);
+    /// ```
+    #[must_use]
+    pub const fn uptime_ns(&self, now_realtime_ns: u64) -> u64 {
+        let until = if self.verdict.is_alive() { now_realtime_ns } else { self.last_sign_ns() };
+        until.saturating_sub(self.created_realtime_ns)
+    }
+
+    /// When the writer last gave a sign of life (built, ticked or changed state): nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn last_sign_ns(&self) -> u64 {
+        let mut last = self.created_realtime_ns;
+        if self.tick_realtime_ns > last {
+            last = self.tick_realtime_ns;
+        }
+        if self.state_realtime_ns > last {
+            last = self.state_realtime_ns;
+        }
+        last
+    }
+}
+
+fn path<S: Serializer>(path: &std::path::Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
+fn hex<S: Serializer>(bytes: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{:032x}", u128::from_be_bytes(*bytes)))
+}
+
+fn state<S: Serializer>(state: &Option<RegionState>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match state {
+        Some(RegionState::Building) => "building",
+        Some(RegionState::Live) => "live",
+        Some(RegionState::Closed) => "closed",
+        Some(RegionState::Unwound) => "unwound",
+        None => "unknown",
+    })
+}

@@ -1,0 +1,83 @@
+//! What a region file says of itself at first glance: whose it is, when its writer died, whether it was closed.
+//!
+//! Read with plain bounded reads, never mapped; every byte is taken for foreign. A file that is no region still has a
+//! time and a size.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use bytemuck::Zeroable;
+use rustix::fs::{Mode, OFlags, Stat};
+use rustix::io::Errno;
+use tachograph_layout::{Control, Header, RegionState, Words, LAYOUT_MAJOR};
+
+/// What was found at the name of a region.
+#[derive(Debug, Clone)]
+pub(crate) struct Remains {
+    /// The header, where it is one of this layout.
+    pub(crate) header: Option<Header>,
+    /// Whether the writer closed it in an orderly way.
+    pub(crate) closed: bool,
+    /// Last sign of life: nanoseconds since the Unix epoch.
+    pub(crate) died_ns: u64,
+    /// Bytes that the file takes of its file system.
+    pub(crate) bytes: u64,
+}
+
+/// The header and the part of the control block that tells of the death.
+const GLANCE: usize = 8192;
+
+impl Remains {
+    /// Looks at a regular file of a directory. A file that may not be read is told by its times alone.
+    pub(crate) fn read(directory: impl AsFd, file: &str) -> Result<Self, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::openat(&directory, file, flags, Mode::empty()) {
+            Ok(fd) => Self::of_file(fd),
+            Err(Errno::ACCESS | Errno::PERM) => {
+                let stat = rustix::fs::statat(&directory, file, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+                Ok(Self::unknown(&stat))
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn of_file(fd: OwnedFd) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(&fd)?;
+        let mut remains = Self::unknown(&stat);
+        let mut words = [0u64; GLANCE / 8];
+        let glance: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        if File::from(fd).read_exact_at(glance, 0).is_err() {
+            return Ok(remains);
+        }
+        let header = words.get(..Header::WORDS).and_then(Header::from_words).unwrap_or_else(Header::zeroed);
+        if header.magic != Header::MAGIC
+            || header.byte_order != Header::BYTE_ORDER
+            || header.layout_major != LAYOUT_MAJOR
+        {
+            return Ok(remains);
+        }
+        let control = |offset: u64| words.get(offset as usize / 8).copied().unwrap_or(0);
+        remains.closed = RegionState::from_wire(control(Control::STATE)) == Some(RegionState::Closed);
+        let signs = [Control::STATE_REALTIME_NS, Control::TICK_REALTIME_NS].map(control);
+        let last_sign = signs.into_iter().fold(header.created_realtime_ns, u64::max);
+        // A rename changes ctime: no death is later than the file's last one, whatever its bytes say.
+        remains.died_ns = last_sign.min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec as u64));
+        remains.header = Some(header);
+        Ok(remains)
+    }
+
+    fn unknown(stat: &Stat) -> Self {
+        Self {
+            header: None,
+            closed: false,
+            died_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as u64)
+                .min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec as u64)),
+            bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
+        }
+    }
+}
+
+fn nanoseconds(seconds: i64, rest: u64) -> u64 {
+    u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(rest)
+}

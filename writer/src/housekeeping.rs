@@ -1,0 +1,132 @@
+//! Housekeeping: one thread a process that ticks every region.
+//!
+//! Each tick stores the region's heartbeat, turns the windows of its watermarks, and looks whether the file still has
+//! a name. It also says, once each, what went wrong where no one could say it (lane overflow, a file unlinked). It
+//! never touches a value cell but those of watermark windows, and the hot path never waits for it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::time::{clock_gettime, ClockId};
+use tachograph_layout::{Control, LaneOffset};
+
+use crate::process::{self, Attached};
+
+/// Number of the current 60 s window of the watermarks, on the monotonic clock.
+static WINDOW: AtomicU64 = AtomicU64::new(0);
+/// Realtime of the last tick, in nanoseconds: the coarse clock of the writer. Relaxed: it publishes nothing.
+static COARSE_REALTIME_NS: AtomicU64 = AtomicU64::new(0);
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+const WINDOW_NS: u64 = 60_000_000_000;
+
+/// The current window of the watermarks.
+#[inline]
+pub(crate) fn window() -> u64 {
+    // SYNC(watermark-window): whoever sees the new number sees its cells cleared.
+    WINDOW.load(Ordering::Acquire)
+}
+
+/// The time of the last tick: nanoseconds since the Unix epoch.
+#[inline]
+pub(crate) fn coarse_realtime_ns() -> u64 {
+    COARSE_REALTIME_NS.load(Ordering::Relaxed)
+}
+
+/// Nanoseconds of a clock.
+pub(crate) fn clock_ns(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// In a forked child: the thread did not come along. Async-signal-safe.
+pub(crate) fn forget_thread() {
+    RUNNING.store(false, Ordering::Relaxed);
+}
+
+/// Ticks `region` once, and starts the thread where it does not run yet.
+pub(crate) fn watch(region: &'static Attached) {
+    turn_window(clock_ns(ClockId::Monotonic) / WINDOW_NS);
+    tick(region);
+    if RUNNING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let spawned = std::thread::Builder::new().name("tachograph-tick".to_owned()).spawn(run);
+    if let Err(error) = spawned {
+        RUNNING.store(false, Ordering::Relaxed);
+        tracing::warn!(%error, "no housekeeping thread: heartbeats of this process's regions stand still");
+    }
+}
+
+fn run() {
+    // Signals are the application's: none shall be delivered to this thread.
+    if let Err(error) = nix::sys::signal::SigSet::all().thread_block() {
+        tracing::debug!(%error, "the housekeeping thread could not block signals");
+    }
+    loop {
+        let period = process::attached()
+            .filter(|region| !region.ended.load(Ordering::Relaxed))
+            .map(|region| region.tick)
+            .min()
+            .unwrap_or(Duration::from_secs(1));
+        std::thread::sleep(period);
+        turn_window(clock_ns(ClockId::Monotonic) / WINDOW_NS);
+        process::attached().filter(|region| !region.ended.load(Ordering::Relaxed)).for_each(tick);
+    }
+}
+
+fn tick(region: &'static Attached) {
+    let monotonic = clock_ns(ClockId::Monotonic);
+    let realtime = clock_ns(ClockId::Realtime);
+    COARSE_REALTIME_NS.store(realtime, Ordering::Relaxed);
+    region.control(Control::WATERMARK_WINDOW).store(window(), Ordering::Relaxed);
+    region.control(Control::TICK_REALTIME_NS).store(realtime, Ordering::Relaxed);
+    region.control(Control::TICK_MONOTONIC_NS).store(monotonic, Ordering::Relaxed);
+    region.control(Control::TICKS).fetch_add(1, Ordering::Relaxed);
+    if region.links() == Some(0) && region.control(Control::UNLINKED).swap(1, Ordering::Relaxed) == 0 {
+        tracing::warn!(
+            region = region.name,
+            "the region file was unlinked while in use: no reader can find it until the next start; \
+             look for a cleaner of its directory"
+        );
+    }
+    let overflows = region.control(Control::LANE_OVERFLOWS).load(Ordering::Relaxed);
+    if overflows > 0 && !OVERFLOW_SAID.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            region = region.name,
+            threads = overflows,
+            lanes = tachograph_layout::lane_count(),
+            "more threads than lanes: the extra ones share a lane, slower but exact; raise Builder::lanes"
+        );
+    }
+}
+
+/// Whether lane overflow was said: once a process, since lanes are the process's.
+static OVERFLOW_SAID: AtomicBool = AtomicBool::new(false);
+
+/// Starts window `now`: its cells are cleared first, then its number is made known.
+fn turn_window(now: u64) {
+    // One at a time: a second clearing would wipe what was observed since the first.
+    static TURNING: Mutex<()> = Mutex::new(());
+    let _turning = TURNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = WINDOW.load(Ordering::Relaxed);
+    if now == before {
+        return;
+    }
+    // After a gap (a suspended machine) what the other half holds is older than the window before this one.
+    let stale: &[u64] = if now == before + 1 { &[now & 1] } else { &[0, 1] };
+    for region in process::attached().filter(|region| !region.ended.load(Ordering::Relaxed)) {
+        let watermarks = region.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
+        for &first in watermarks.iter() {
+            for half in stale {
+                let Some(block) = region.map.lane_block::<1>(first + half, 1) else { continue };
+                for lane in (0..process::lanes_used()).filter_map(LaneOffset::new) {
+                    block.series(0).cell::<0>().at(lane).store(0, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    // SYNC(watermark-window): after this store observations go to the cells cleared above.
+    WINDOW.store(now, Ordering::Release);
+}

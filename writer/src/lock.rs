@@ -1,0 +1,85 @@
+//! The lock that says who lives: an open-file-description lock on `<name>.lock`, held as long as the region is.
+//!
+//! The lock file is made once and never renamed, unlinked or mapped, since a mapping would keep the lock alive. Called
+//! while a region is built; the descriptor it gives is the lock.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, SystemTime};
+
+use nix::errno::Errno as LockErrno;
+use nix::fcntl::{fcntl, FcntlArg};
+use nix::libc;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use tachograph_layout::Header;
+
+use crate::archive::Remains;
+use crate::build_error::{BuildError, Owner};
+use crate::directory::{not_a_file, Directory};
+use crate::identity;
+
+/// Takes the lock of a region, or says who has it.
+pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<OwnedFd, BuildError> {
+    let file = format!("{name}.lock");
+    let failed = |action, source: std::io::Error| BuildError::Io { action, path: directory.join(&file), source };
+    let strange = |found| BuildError::LockFile { path: directory.join(&file), found };
+    // A cleaner may unlink the file between opening and locking; the lock that counts is on the file with the name.
+    for _ in 0..8 {
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat(directory, file.as_str(), flags, Mode::from_raw_mode(0o640)).map_err(|errno| {
+            match rustix::fs::statat(directory, file.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok() {
+                Some(stat) if not_a_file(&stat).is_some() => strange(not_a_file(&stat).unwrap_or_default()),
+                _ => failed("open the lock file", errno.into()),
+            }
+        })?;
+        let stat = rustix::fs::fstat(&fd).map_err(|errno| failed("look at the lock file", errno.into()))?;
+        if let Some(found) = not_a_file(&stat) {
+            return Err(strange(found));
+        }
+        match fcntl(&fd, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {}
+            Err(LockErrno::EAGAIN | LockErrno::EACCES) => {
+                return Err(BuildError::Owned {
+                    path: directory.join(&format!("{name}.tacho")),
+                    owner: owner(directory, name),
+                });
+            }
+            Err(errno) => return Err(failed("lock the lock file", errno.into())),
+        }
+        match rustix::fs::statat(directory, file.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if (named.st_dev, named.st_ino) == (stat.st_dev, stat.st_ino) => {
+                if stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o777 != 0o640 {
+                    // The umask may have taken the group's bits: then readers of the group could not ask for the lock.
+                    let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o640));
+                }
+                return Ok(fd);
+            }
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(failed("look at the lock file", errno.into())),
+        }
+    }
+    Err(failed("keep the lock file in its place, something removes it:", std::io::ErrorKind::NotFound.into()))
+}
+
+/// A write lock over the whole file, however long. An open-file-description lock asks for pid 0.
+fn whole_file() -> libc::flock {
+    libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+/// Who holds the lock, as the region file tells. While the owner is still starting, the file there is its dead
+/// predecessor's (or there is none): then nobody knows.
+fn owner(directory: &Directory, name: &str) -> Option<Owner> {
+    let header = Remains::read(directory, &format!("{name}.tacho")).ok()?.header?;
+    let same_pid_namespace = header.pid_namespace == identity::pid_namespace();
+    if same_pid_namespace && !is_alive(&header) {
+        return None;
+    }
+    let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(header.created_realtime_ns);
+    Some(Owner { pid: header.pid, same_pid_namespace, since })
+}
+
+/// Whether the writer of a header from this pid namespace still runs: its pid, and started at the same time.
+fn is_alive(header: &Header) -> bool {
+    header.boot_id == identity::boot_id()
+        && identity::process_start_ticks(&header.pid.to_string()) == Some(header.process_start_ticks)
+}

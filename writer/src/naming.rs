@@ -1,0 +1,158 @@
+//! The rules of names: what Prometheus and OpenMetrics accept from every format this project renders.
+//!
+//! Checked once, at registration, so that no exporter ever has to repair a name. Source of the rules: the Prometheus
+//! data model and OpenMetrics 1.0 ("Metric names", "Suffixes").
+
+use tachograph_layout::Kind;
+
+use crate::Desc;
+
+/// Which rule a name, label or unit breaks, in words that finish the sentence "`x` ...".
+pub(crate) type Broken = &'static str;
+
+/// Longest family name, in bytes.
+const MAX_NAME: usize = 255;
+/// Longest HELP or label block, in bytes.
+pub(crate) const MAX_TEXT: usize = 16 * 1024;
+
+/// Checks a family's name, help and unit against its kind.
+pub(crate) fn check(desc: &Desc, kind: Kind) -> Result<(), Broken> {
+    let name = desc.name.as_str();
+    if !is_identifier(name) {
+        return Err("is no metric name: letters, digits and underscores, not starting with a digit");
+    }
+    if name.len() > MAX_NAME {
+        return Err("is longer than 255 bytes");
+    }
+    if name.starts_with("tacho_") {
+        return Err("starts with `tacho_`, which the exporter's own metrics do");
+    }
+    match (kind, name.strip_suffix("_total")) {
+        (Kind::Counter, None) => return Err("is a counter's and must end in `_total`"),
+        (Kind::Counter, Some("")) => return Err("is only a suffix"),
+        (Kind::Counter, Some(_)) | (_, None) => {}
+        (_, Some(_)) => return Err("ends in `_total`, which is for counters"),
+    }
+    if kind == Kind::Info && !name.ends_with("_info") {
+        return Err("is an info's and must end in `_info`");
+    }
+    for reserved in ["_bucket", "_count", "_sum", "_created", "_gcount", "_gsum"] {
+        if base(name).ends_with(reserved) {
+            return Err("ends in a suffix that histograms, summaries and creation times use");
+        }
+    }
+    if desc.help.len() > MAX_TEXT {
+        return Err("has a HELP longer than 16 KiB");
+    }
+    let unit = desc.unit.as_str();
+    if !unit.is_empty() {
+        if matches!(kind, Kind::Info | Kind::StateSet) {
+            return Err("is an info's or a state set's, which have no unit");
+        }
+        let fits = base(name).strip_suffix(unit).is_some_and(|rest| rest.len() > 1 && rest.ends_with('_'));
+        if !fits {
+            return Err("has a unit that is not its suffix (before `_total`)");
+        }
+    }
+    Ok(())
+}
+
+/// Checks a label's name.
+pub(crate) fn check_label(name: &str) -> Result<(), Broken> {
+    if !is_identifier(name) {
+        return Err("is no label name: letters, digits and underscores, not starting with a digit");
+    }
+    if name.len() > MAX_NAME {
+        return Err("is longer than 255 bytes");
+    }
+    if matches!(name, "le" | "quantile") || name.starts_with("__") || name.starts_with("tacho_") {
+        return Err("is reserved: `le`, `quantile`, `__*` and `tacho_*` mean something to Prometheus or the exporter");
+    }
+    Ok(())
+}
+
+/// Every name that some format shows for a family; no other family may show any of them.
+pub(crate) fn exposed(name: &str, kind: Kind) -> Vec<String> {
+    let suffixes: &[&str] = match kind {
+        Kind::Counter => &["", "_total", "_created"],
+        Kind::HistogramBounds | Kind::HistogramExponential => &["", "_bucket", "_sum", "_count", "_created"],
+        Kind::Info => &["", "_info"],
+        _ => &[""],
+    };
+    let base = match kind {
+        Kind::Counter | Kind::Info => base(name),
+        _ => name,
+    };
+    suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
+}
+
+/// The label block of a series as it is printed: `a="x",b="y"`, values escaped.
+pub(crate) fn label_block(names: &[&str], values: &[&str]) -> String {
+    let mut block = String::new();
+    for (name, value) in names.iter().zip(values) {
+        if !block.is_empty() {
+            block.push(',');
+        }
+        block.push_str(name);
+        block.push_str("=\"");
+        for character in value.chars() {
+            match character {
+                '\\' => block.push_str("\\\\"),
+                '"' => block.push_str("\\\""),
+                '\n' => block.push_str("\\n"),
+                other => block.push(other),
+            }
+        }
+        block.push('"');
+    }
+    block
+}
+
+fn base(name: &str) -> &str {
+    name.strip_suffix("_total").or_else(|| name.strip_suffix("_info")).unwrap_or(name)
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(name: &str, kind: Kind) -> Option<Broken> {
+        check(&Desc::new(name, "help"), kind).err()
+    }
+
+    #[test]
+    fn names_are_held_to_their_kind() {
+        assert_eq!(broken("app_served_total", Kind::Counter), None);
+        assert!(broken("app_served", Kind::Counter).is_some_and(|rule| rule.contains("_total")));
+        assert!(broken("app_depth_total", Kind::Gauge).is_some());
+        assert!(broken("9lives", Kind::Gauge).is_some());
+        assert!(broken("a:b", Kind::Gauge).is_some());
+        assert!(broken("", Kind::Gauge).is_some());
+        assert!(broken("_total", Kind::Counter).is_some());
+        assert!(broken("tacho_up", Kind::Gauge).is_some());
+        assert!(broken("app_latency_count", Kind::Gauge).is_some());
+        assert!(broken("app_latency_sum_total", Kind::Counter).is_some());
+    }
+
+    #[test]
+    fn units_are_the_names_suffix() {
+        let with = |name: &str, unit: &str, kind| check(&Desc::new(name, "help").unit(unit), kind);
+        assert_eq!(with("app_sent_bytes_total", "bytes", Kind::Counter), Ok(()));
+        assert!(with("app_sent_total", "bytes", Kind::Counter).is_err());
+        assert!(with("bytes", "bytes", Kind::Gauge).is_err());
+        assert!(with("app_megabytes", "bytes", Kind::Gauge).is_err());
+        assert!(with("app_build_bytes_info", "bytes", Kind::Info).is_err());
+    }
+
+    #[test]
+    fn label_blocks_are_escaped_once() {
+        assert_eq!(label_block(&["a", "b"], &["x\"y\\", "l1\nl2"]), r#"a="x\"y\\",b="l1\nl2""#);
+        assert_eq!(label_block(&[], &[]), "");
+    }
+}

@@ -1,0 +1,162 @@
+//! What is the process's own, not a region's: the list of its regions, and the hooks for fork.
+//!
+//! The list only grows; its nodes live as long as the process, since handles do. It may be walked at any time, from any
+//! thread, in a forked child too: no lock, no allocation. This is the writer's one module with unsafe code.
+
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
+use std::time::Duration;
+
+use tachograph_layout::{Control, WriterMap};
+
+use crate::{housekeeping, lane};
+
+/// A region that this process built, as the hooks and the housekeeping see it.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) name: String,
+    pub(crate) map: &'static WriterMap,
+    pub(crate) tick: Duration,
+    /// Set once the region is closed, or in a forked child: then nothing ticks it and nothing registers in it.
+    pub(crate) ended: AtomicBool,
+    /// First lane cells of the watermarks, whose windows housekeeping turns.
+    pub(crate) watermarks: Mutex<Vec<u64>>,
+    /// Descriptors of the lock and of the region file; -1 where there is none (any more).
+    lock: AtomicI32,
+    file: AtomicI32,
+    next: AtomicPtr<Attached>,
+}
+
+/// First of the list. SeqCst with `LANES_USED`: see [`attach`].
+static FIRST: AtomicPtr<Attached> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Lanes that threads of this process ever claimed, counted from lane 0.
+static LANES_USED: AtomicUsize = AtomicUsize::new(1);
+
+impl Attached {
+    pub(crate) fn new(
+        name: &str,
+        map: &'static WriterMap,
+        tick: Duration,
+        lock: Option<OwnedFd>,
+        file: Option<OwnedFd>,
+    ) -> Self {
+        let raw = |fd: Option<OwnedFd>| AtomicI32::new(fd.map_or(-1, IntoRawFd::into_raw_fd));
+        Self {
+            name: name.to_owned(),
+            map,
+            tick,
+            ended: AtomicBool::new(false),
+            watermarks: Mutex::new(Vec::new()),
+            lock: raw(lock),
+            file: raw(file),
+            next: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// The control word at an offset of [`Control`].
+    pub(crate) fn control(&self, offset: u64) -> &'static AtomicU64 {
+        static NOWHERE: AtomicU64 = AtomicU64::new(0);
+        // Every map holds the control block: its layout was built by `Geometry`.
+        self.map.word(offset).unwrap_or(&NOWHERE)
+    }
+
+    /// How many names the region file has; `None` for a private region.
+    pub(crate) fn links(&self) -> Option<u64> {
+        let fd = self.file.load(Ordering::Relaxed);
+        if fd < 0 {
+            return None;
+        }
+        // SAFETY: the descriptor was taken out of an `OwnedFd` in `new` and is closed only in a forked child, where the
+        // one thread that is left does not run this beside the handler.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+        rustix::fs::fstat(fd).ok().map(|stat| stat.st_nlink)
+    }
+
+    /// Lets the lock go, so that the name is free. The mapping stays, and so does the file's descriptor.
+    pub(crate) fn release(&self) {
+        close(self.lock.swap(-1, Ordering::Relaxed));
+    }
+}
+
+fn close(fd: RawFd) {
+    if fd >= 0 {
+        // SAFETY: `fd` was owned by an `Attached` and taken out of it by a swap, so nobody else closes or uses it.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// All regions that this process ever built.
+pub(crate) fn attached() -> impl Iterator<Item = &'static Attached> {
+    let load = |at: &AtomicPtr<Attached>| {
+        let node = at.load(Ordering::SeqCst);
+        // SAFETY: a pointer in the list is null or comes from `Box::leak` in `attach`, and nodes are never freed.
+        unsafe { node.as_ref() }
+    };
+    std::iter::successors(load(&FIRST), move |node| load(&node.next))
+}
+
+/// Adds a region to the process's list, for good, and installs the hooks with the first.
+pub(crate) fn attach(region: Attached) -> &'static Attached {
+    static HOOKS: Once = Once::new();
+    HOOKS.call_once(|| {
+        // SAFETY: the handler only makes system calls and touches atomics, as a forked child of a threaded process may.
+        let result = unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
+        if result != 0 {
+            tracing::warn!("pthread_atfork failed: a forked child would write into this process's regions");
+        }
+    });
+    let region: &'static Attached = Box::leak(Box::new(region));
+    let mut first = FIRST.load(Ordering::SeqCst);
+    loop {
+        region.next.store(first, Ordering::SeqCst);
+        let node = std::ptr::from_ref(region).cast_mut();
+        // SYNC(attach): a thread that claims a lane either finds this region in the list (and raises its lanes), or its
+        // raise of LANES_USED is seen below: all four are SeqCst, so one of the two must hold.
+        match FIRST.compare_exchange(first, node, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => break,
+            Err(now) => first = now,
+        }
+    }
+    let used = LANES_USED.load(Ordering::SeqCst) as u64;
+    region.control(Control::LANES_USED).fetch_max(used, Ordering::SeqCst);
+    region
+}
+
+/// Makes a newly claimed lane known to the readers of every region, before its first value is written.
+pub(crate) fn publish_lane(lane: usize) {
+    // SYNC(attach): see `attach`.
+    let used = LANES_USED.fetch_max(lane + 1, Ordering::SeqCst).max(lane + 1) as u64;
+    for region in attached() {
+        region.control(Control::LANES_USED).fetch_max(used, Ordering::SeqCst);
+    }
+}
+
+/// Lanes that may hold values.
+pub(crate) fn lanes_used() -> usize {
+    LANES_USED.load(Ordering::SeqCst)
+}
+
+/// Counts, in every region, a thread that found no lane; housekeeping says it once.
+pub(crate) fn count_lane_overflow() {
+    for region in attached() {
+        region.control(Control::LANE_OVERFLOWS).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs in the child of every fork: the parent's regions are none of its business.
+///
+/// The lock's descriptor is closed (else the child would keep its parent alive in the eyes of readers), and private
+/// memory replaces every region, so that handles write into nothing.
+extern "C" fn in_forked_child() {
+    for region in attached() {
+        region.ended.store(true, Ordering::Relaxed);
+        for fd in [&region.lock, &region.file] {
+            close(fd.swap(-1, Ordering::Relaxed));
+        }
+        region.map.detach();
+    }
+    lane::keep_only_own();
+    housekeeping::forget_thread();
+}

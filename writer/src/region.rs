@@ -1,0 +1,327 @@
+//! The region as its application holds it: where families are registered, and what is closed at the end.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::time::ClockId;
+use tachograph_layout::{Control, RegionState};
+
+use crate::gauge::GaugeNumber;
+use crate::labels::{Family, LabelSet};
+use crate::metric::{sealed::Handle, Metric};
+use crate::process::{self, Attached};
+use crate::register::{Registry, Request};
+use crate::start::Started;
+use crate::{
+    housekeeping, naming, BuildError, Builder, Counter, Desc, FloatCounter, Gauge, Needs, RegisterError,
+    UpDownCounter, Watermark,
+};
+
+/// One shared-memory file and the right to write it. Cheap to clone; all clones are the same region.
+///
+/// The mapping lives as long as the process, so handles stay good whatever happens to the `Region`. When the last clone
+/// is dropped, the region is closed as by [`Region::close`]; during a panic's unwinding it is marked unwound instead.
+///
+/// ```
+/// let region = tachograph::Region::private("doc")?;
+/// let served = region.counter("app_served_total", "Requests served")?;
+/// let again = region.counter("app_served_total", "Requests served")?;
+/// served.inc();
+/// assert_eq!(again.get(), 1); // same name, same cells
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Region(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    attached: &'static Attached,
+    registry: Mutex<Registry>,
+    path: Option<PathBuf>,
+    uuid: [u8; 16],
+}
+
+impl Region {
+    /// Starts building a region by its name: 1 to 64 of `A-Za-z0-9._-`, not starting with a dot. Names are for slots,
+    /// not for processes (`mc-0`, never a pid): the next process of the same name takes the region over.
+    ///
+    /// ```no_run
+    /// let region = tachograph::Region::builder("mc-0").version("1.4.2").build()?;
+    /// println!("{}", region.path().unwrap().display());
+    /// # Ok::<(), tachograph::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder::new(name)
+    }
+
+    /// A small region in private memory that no reader can see: for tests.
+    ///
+    /// # Errors
+    /// [`BuildError`] for a bad name, or where there is no memory.
+    ///
+    /// ```
+    /// let region = tachograph::Region::private("test")?;
+    /// assert!(region.is_private());
+    /// # Ok::<(), tachograph::BuildError>(())
+    /// ```
+    pub fn private(name: impl Into<String>) -> Result<Self, BuildError> {
+        Self::builder(name).private()
+    }
+
+    pub(crate) fn from_started(started: Started) -> Self {
+        let attached =
+            process::attach(Attached::new(&started.name, started.map, started.tick, started.lock, started.file));
+        housekeeping::watch(attached);
+        let registry = Mutex::new(Registry::new(attached, started.layout));
+        Self(Arc::new(Inner { attached, registry, path: started.path, uuid: started.uuid }))
+    }
+
+    /// Registers a counter of whole things. Its name ends in `_total`.
+    ///
+    /// # Errors
+    /// [`RegisterError`]: a bad name, a clash with what the name stands for already, or no room.
+    pub fn counter(&self, name: &str, help: &str) -> Result<Counter, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers a counter of an `f64`. Its name ends in `_total`.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    pub fn float_counter(&self, name: &str, help: &str) -> Result<FloatCounter, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers a gauge of `i64` or `f64`.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    pub fn gauge<N: GaugeNumber>(&self, name: &str, help: &str) -> Result<Gauge<N>, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers an up-down counter.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    pub fn updown_counter(&self, name: &str, help: &str) -> Result<UpDownCounter, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers a watermark of the largest value.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    pub fn watermark_max(&self, name: &str, help: &str) -> Result<Watermark, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers one series without labels, of any kind, by its whole description.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    ///
+    /// ```
+    /// use tachograph::{Counter, Desc};
+    /// let region = tachograph::Region::private("doc")?;
+    /// let sent: Counter = region.register(Desc::new("app_sent_bytes_total", "Bytes sent").unit("bytes"))?;
+    /// sent.add(512);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn register<M: Metric>(&self, desc: Desc) -> Result<M, RegisterError> {
+        self.create::<M>(&desc, Vec::new(), vec![Vec::new()]).map(|block| M::pick(block, 0))
+    }
+
+    /// Registers a family with a closed label set: all its series, at 0.
+    ///
+    /// # Errors
+    /// As [`Region::counter`]; also where not all series fit.
+    ///
+    /// ```
+    /// use tachograph::{Counter, Desc, Family};
+    /// tachograph::label_value! { enum Outcome: "outcome" { Ok = "ok", Failed = "failed" } }
+    /// let region = tachograph::Region::private("doc")?;
+    /// let requests: Family<Counter, Outcome> = region.family(Desc::new("app_requests_total", "Requests"))?;
+    /// requests.at(Outcome::Ok).inc();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn family<M: Metric, L: LabelSet>(&self, desc: Desc) -> Result<Family<M, L>, RegisterError> {
+        self.create::<M>(&desc, L::names(), L::sets()).map(Family::new)
+    }
+
+    /// Registers a whole group of metrics, declared by [`crate::metrics!`].
+    ///
+    /// # Errors
+    /// As [`Region::counter`], for the first member that is refused.
+    pub fn metrics<G: Metrics>(&self) -> Result<G, RegisterError> {
+        G::register(self)
+    }
+
+    fn create<M: Metric>(
+        &self,
+        desc: &Desc,
+        label_names: Vec<&'static str>,
+        label_sets: Vec<Vec<&'static str>>,
+    ) -> Result<M::Block, RegisterError> {
+        let attached = self.0.attached;
+        let ended = || RegisterError::Ended { region: attached.name.clone(), name: desc.name.clone() };
+        // Asked before the mutex is touched: a forked child may have inherited it locked.
+        if attached.ended.load(Relaxed) {
+            return Err(ended());
+        }
+        let series = label_sets.len() as u64;
+        let request = request::<M>(desc, label_names, label_sets);
+        let mut registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = registry.get_or_create(&request).inspect_err(|_| {
+            attached.control(Control::REGISTRATIONS_DROPPED).fetch_add(1, Relaxed);
+        })?;
+        M::block(attached.map, first, series).ok_or_else(ended)
+    }
+
+    /// The region's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.attached.name
+    }
+
+    /// Where the region's file is; `None` for a private region.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// The region's unique id, new for each region ever built.
+    #[must_use]
+    pub fn uuid(&self) -> [u8; 16] {
+        self.0.uuid
+    }
+
+    /// Whether the region is in private memory, where no reader can see it.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.0.path.is_none()
+    }
+
+    /// Closes the region in an orderly way: readers say `closed`, and the name is free for another region.
+    ///
+    /// Handles stay good and write into the closed region; registering in it is an error. The file stays for readers
+    /// until the next start of the same name archives it.
+    ///
+    /// ```
+    /// let region = tachograph::Region::private("doc")?;
+    /// let clone = region.clone();
+    /// region.close();
+    /// assert!(clone.counter("app_late_total", "Too late").is_err());
+    /// # Ok::<(), tachograph::BuildError>(())
+    /// ```
+    pub fn close(self) {
+        self.0.end(RegionState::Closed);
+    }
+}
+
+impl Inner {
+    fn end(&self, state: RegionState) {
+        // In a forked child the region has ended long since, and its parent's file is out of reach.
+        if self.attached.ended.swap(true, Relaxed) {
+            return;
+        }
+        let now = housekeeping::clock_ns(ClockId::Realtime);
+        self.attached.control(Control::STATE_REALTIME_NS).store(now, Relaxed);
+        // SYNC(region-live): the last word of this region; a reader that finds it finds every value before it.
+        self.attached.control(Control::STATE).store(state.to_wire(), Release);
+        self.attached.release();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let unwinding = std::thread::panicking();
+        self.end(if unwinding { RegionState::Unwound } else { RegionState::Closed });
+    }
+}
+
+/// A group of metrics: declared by [`crate::metrics!`], sized by [`crate::Builder::fit`], registered by
+/// [`Region::metrics`].
+pub trait Metrics: Sized {
+    /// What the group takes of a region, exactly.
+    fn needs() -> Needs;
+
+    /// Registers every member.
+    ///
+    /// # Errors
+    /// [`RegisterError`] of the first member that is refused.
+    fn register(region: &Region) -> Result<Self, RegisterError>;
+}
+
+/// What may be a member of a group: a handle, or a family of handles.
+///
+/// ```
+/// use tachograph::{Counter, Desc, Registrable};
+/// assert_eq!(Counter::needs(&Desc::new("app_served_total", "Requests served")).series, 1);
+/// ```
+pub trait Registrable: Sized {
+    /// What the member takes of a region.
+    fn needs(desc: &Desc) -> Needs;
+
+    /// Registers the member.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError>;
+}
+
+impl<M: Metric> Registrable for M {
+    fn needs(desc: &Desc) -> Needs {
+        needs::<M>(desc, Vec::new(), vec![Vec::new()])
+    }
+
+    fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError> {
+        region.register(desc)
+    }
+}
+
+impl<M: Metric, L: LabelSet> Registrable for Family<M, L> {
+    fn needs(desc: &Desc) -> Needs {
+        needs::<M>(desc, L::names(), L::sets())
+    }
+
+    fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError> {
+        region.family(desc)
+    }
+}
+
+fn request<'a, M: Handle>(
+    desc: &'a Desc,
+    label_names: Vec<&'static str>,
+    label_sets: Vec<Vec<&'static str>>,
+) -> Request<'a> {
+    Request {
+        desc,
+        kind: M::KIND,
+        number: M::NUMBER,
+        aggregation: desc.aggregation.unwrap_or(M::AGGREGATION),
+        cells: M::CELLS,
+        label_names,
+        label_sets,
+    }
+}
+
+fn needs<M: Handle>(desc: &Desc, label_names: Vec<&'static str>, label_sets: Vec<Vec<&'static str>>) -> Needs {
+    let request = request::<M>(desc, label_names, label_sets);
+    let blocks: Vec<String> =
+        request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
+    let series = blocks.len() as u32;
+    let cells = series * M::CELLS;
+    let shared = M::KIND.in_shared_plane();
+    Needs {
+        families: 1,
+        series,
+        cells: if shared { 0 } else { cells },
+        shared: if shared { cells } else { 0 },
+        string_bytes: request.string_bytes(&blocks) as u32,
+        bounds: 0,
+        largest: vec![(desc.name.clone(), series)],
+    }
+}

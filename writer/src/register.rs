@@ -1,0 +1,303 @@
+//! Registration: get-or-create of families and their series, under one mutex of this process.
+//!
+//! Called by `Region` only. Nothing in the file is a lock: a reader sees a family either not at all or complete, since
+//! everything that it refers to is stored before its state word, and its state word before the high-water mark.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use rustix::time::ClockId;
+use tachograph_layout::{
+    Aggregation, Control, FamilyRecord, Kind, Layout, Number, SectionKind, SeriesRecord, SlotState, SlotWord, StrRef,
+    Words, LANE_HEADER_CELLS,
+};
+
+use crate::process::Attached;
+use crate::{housekeeping, naming, Desc, RegisterError};
+
+/// What a registration asks for, whatever the handle's type.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) desc: &'a Desc,
+    pub(crate) kind: Kind,
+    pub(crate) number: Number,
+    pub(crate) aggregation: Aggregation,
+    pub(crate) cells: u32,
+    pub(crate) label_names: Vec<&'static str>,
+    /// Values of every label set, in index order; one empty set where there are no labels.
+    pub(crate) label_sets: Vec<Vec<&'static str>>,
+}
+
+/// The families registered in a region, as its own process knows them (what stands in the region is never read back).
+#[derive(Debug)]
+pub(crate) struct Registry {
+    attached: &'static Attached,
+    layout: Layout,
+    families: HashMap<String, Entry>,
+    /// Every name that some format shows, and the family that shows it.
+    exposed: HashMap<String, String>,
+    used: Used,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Everything that must be the same for the name to be the same family.
+    signature: String,
+    first: u64,
+}
+
+/// High-water marks, of which the control block holds copies for readers.
+#[derive(Debug, Clone, Copy)]
+struct Used {
+    families: u64,
+    series: u64,
+    strings: u64,
+    cells: u64,
+    shared: u64,
+}
+
+impl Registry {
+    pub(crate) fn new(attached: &'static Attached, layout: Layout) -> Self {
+        let used = Used { families: 0, series: 0, strings: 0, cells: LANE_HEADER_CELLS as u64, shared: 0 };
+        attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
+        Self { attached, layout, families: HashMap::new(), exposed: HashMap::new(), used }
+    }
+
+    /// The first cell of the family's series: an index of a lane cell, or the file offset of a line.
+    pub(crate) fn get_or_create(&mut self, request: &Request<'_>) -> Result<u64, RegisterError> {
+        let signature = request.signature();
+        if let Some(entry) = self.families.get(&request.desc.name) {
+            return if entry.signature == signature {
+                Ok(entry.first)
+            } else {
+                let (name, found) = (request.desc.name.clone(), entry.signature.clone());
+                Err(RegisterError::Clash { name, found, wanted: signature })
+            };
+        }
+        request.check()?;
+        let exposed = naming::exposed(&request.desc.name, request.kind);
+        for name in &exposed {
+            if let Some(other) = self.exposed.get(name) {
+                return Err(RegisterError::Suffix {
+                    name: request.desc.name.clone(),
+                    kind: request.kind,
+                    exposed: name.clone(),
+                    other: other.clone(),
+                });
+            }
+        }
+        let blocks: Vec<String> =
+            request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
+        self.check_room(request, &blocks)?;
+        let first = self.publish(request, &blocks);
+        self.families.insert(request.desc.name.clone(), Entry { signature, first });
+        self.exposed.extend(exposed.into_iter().map(|name| (name, request.desc.name.clone())));
+        Ok(first)
+    }
+
+    fn check_room(&self, request: &Request<'_>, blocks: &[String]) -> Result<(), RegisterError> {
+        let series = blocks.len() as u64;
+        let cells = series * u64::from(request.cells);
+        let (lane_cells, shared) = if request.kind.in_shared_plane() { (0, cells) } else { (cells, 0) };
+        let capacity = |kind| self.layout.section(kind).count;
+        let lane_capacity = self.layout.section(SectionKind::Lanes).stride / 8;
+        for (what, setting, needed, used, capacity) in [
+            ("families", "families", 1, self.used.families, capacity(SectionKind::Families)),
+            ("series", "series", series, self.used.series, capacity(SectionKind::Series)),
+            ("cells", "cells", lane_cells, self.used.cells, lane_capacity),
+            ("shared lines", "shared", shared, self.used.shared, capacity(SectionKind::Shared)),
+            (
+                "string bytes",
+                "string_bytes",
+                request.string_bytes(blocks),
+                self.used.strings,
+                capacity(SectionKind::Strings),
+            ),
+        ] {
+            let free = capacity.saturating_sub(used);
+            if needed > free {
+                return Err(RegisterError::Full {
+                    region: self.attached.name.clone(),
+                    name: request.desc.name.clone(),
+                    what,
+                    setting,
+                    needed,
+                    free,
+                    capacity,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the family and its series, in the order that readers rely on. The room was checked.
+    fn publish(&mut self, request: &Request<'_>, blocks: &[String]) -> u64 {
+        let now = housekeeping::clock_ns(ClockId::Realtime);
+        let names = request.label_names.join(",");
+        let [name, help, unit, label_names] =
+            [&request.desc.name, &request.desc.help, &request.desc.unit, &names].map(|text| self.string(text));
+        let labels: Vec<StrRef> = blocks.iter().map(|block| self.string(block)).collect();
+
+        let series = blocks.len() as u64;
+        let cells = u64::from(request.cells);
+        let shared = request.kind.in_shared_plane();
+        let used = if shared { &mut self.used.shared } else { &mut self.used.cells };
+        let first_cell = *used;
+        *used += series * cells;
+
+        let (family_index, first_series) = (self.used.families, self.used.series);
+        self.used.families += 1;
+        self.used.series += series;
+        let live = SlotWord::new(0, SlotState::Live).bits();
+        let family = FamilyRecord {
+            state: live,
+            kind: request.kind.to_wire(),
+            number: request.number.to_wire(),
+            combine: request.kind.combine().to_wire(),
+            aggregation: request.aggregation.to_wire(),
+            label_count: request.label_names.len() as u32,
+            name,
+            help,
+            unit,
+            label_names,
+            first_series: first_series as u32,
+            series_slots: series as u32,
+            cells_per_series: request.cells,
+            created_realtime_ns: now,
+            ..FamilyRecord::default()
+        };
+        // SYNC(family-publish): a reader that finds the family live finds its strings and its record complete.
+        self.record(SectionKind::Families, family_index, &family);
+        for (control, value) in [
+            (Control::STRINGS_USED, self.used.strings),
+            (Control::CELLS_USED, self.used.cells),
+            (Control::SHARED_USED, self.used.shared),
+        ] {
+            self.attached.control(control).store(value, Relaxed);
+        }
+        // SYNC(families-used): a reader that finds a series below its high-water mark finds the series' family.
+        self.attached.control(Control::FAMILIES_USED).store(self.used.families, Release);
+
+        for (index, (block, labels)) in blocks.iter().zip(labels).enumerate() {
+            let record = SeriesRecord {
+                state: live,
+                family: family_index as u32,
+                cells: request.cells,
+                cell: first_cell + index as u64 * cells,
+                labels,
+                created_realtime_ns: now,
+                labels_hash: fnv1a(block),
+                ..SeriesRecord::default()
+            };
+            // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
+            self.record(SectionKind::Series, first_series + index as u64, &record);
+        }
+        // SYNC(series-used): below this mark every slot was published.
+        self.attached.control(Control::SERIES_USED).store(self.used.series, Release);
+
+        if matches!(request.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
+            let mut watermarks =
+                self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            watermarks.extend((0..series).map(|index| first_cell + index * cells));
+        }
+        if shared {
+            self.layout.section(SectionKind::Shared).offset + first_cell * 64
+        } else {
+            first_cell
+        }
+    }
+
+    /// Appends a string; the empty one takes no room.
+    fn string(&mut self, text: &str) -> StrRef {
+        let offset = self.used.strings;
+        let base = self.layout.section(SectionKind::Strings).offset + offset;
+        for (index, bytes) in text.as_bytes().chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.store(base + index as u64 * 8, u64::from_le_bytes(word));
+        }
+        self.used.strings += padded(text);
+        StrRef { offset: offset as u32, len: text.len() as u32 }
+    }
+
+    /// Stores a record's words, its state word (the first) last and with Release.
+    fn record<T: Words>(&self, section: SectionKind, index: u64, record: &T) {
+        let Some(base) = self.layout.section(section).entry(index) else { return };
+        let words = record.to_words();
+        for (index, &word) in words.iter().enumerate().skip(1) {
+            self.store(base + index as u64 * 8, word);
+        }
+        if let (Some(state), Some(&word)) = (self.attached.map.word(base), words.first()) {
+            state.store(word, Release);
+        }
+    }
+
+    fn store(&self, offset: u64, value: u64) {
+        if let Some(word) = self.attached.map.word(offset) {
+            word.store(value, Relaxed);
+        }
+    }
+}
+
+impl Request<'_> {
+    fn check(&self) -> Result<(), RegisterError> {
+        let name = || self.desc.name.clone();
+        naming::check(self.desc, self.kind).map_err(|rule| RegisterError::Name { name: name(), rule })?;
+        let label_error =
+            |label: &str, rule| RegisterError::Label { name: name(), label: label.to_owned(), rule };
+        for (index, label) in self.label_names.iter().enumerate() {
+            naming::check_label(label).map_err(|rule| label_error(label, rule))?;
+            if self.label_names[..index].contains(label) {
+                return Err(label_error(label, "stands twice"));
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        for set in &self.label_sets {
+            if !seen.insert(set) {
+                let label = self.label_names.join(",");
+                return Err(label_error(&label, "has the same value for two of its enum's variants"));
+            }
+            if set.iter().map(|value| value.len()).sum::<usize>() > naming::MAX_TEXT {
+                let label = self.label_names.join(",");
+                return Err(label_error(&label, "has values longer than 16 KiB"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What makes two registrations of a name the same family, in words for the error that names both.
+    fn signature(&self) -> String {
+        let number = match self.number {
+            Number::U64 => "u64",
+            Number::I64 => "i64",
+            Number::F64 => "f64",
+        };
+        let labels = self.label_names.join(",");
+        let unit = if self.desc.unit.is_empty() { "" } else { " in " };
+        format!(
+            "{kind} of {number}{unit}{}, labels {{{labels}}}, {} series {:016x}, HELP {:?}, merged by {:?}",
+            self.desc.unit,
+            self.label_sets.len(),
+            fnv1a(&self.label_sets.iter().flatten().copied().collect::<Vec<_>>().join("\0")),
+            self.desc.help,
+            self.aggregation,
+            kind = self.kind.as_str(),
+        )
+    }
+
+    /// Bytes of the strings section that the family takes.
+    pub(crate) fn string_bytes(&self, blocks: &[String]) -> u64 {
+        let names = self.label_names.join(",");
+        [&self.desc.name, &self.desc.help, &self.desc.unit, &names].into_iter().chain(blocks).map(|text| padded(text)).sum()
+    }
+}
+
+/// Strings start at multiples of 8, since they are stored by whole words.
+const fn padded(text: &str) -> u64 {
+    (text.len() as u64).next_multiple_of(8)
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

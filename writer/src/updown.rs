@@ -1,0 +1,153 @@
+//! Up-down counters: what goes up and down from many threads, as two monotone cells a lane.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::fence;
+
+use tachograph_layout::{Kind, LaneBlock, LaneCells, LaneOffset, Number, WriterMap};
+
+use crate::counter::lanes;
+use crate::{lane, metric::sealed::Handle};
+
+/// A value that many threads raise and lower: requests in flight, messages in mailboxes.
+///
+/// It never contends, whoever raises and whoever lowers. A snapshot of a history in which every `dec` follows its own
+/// `inc` never reads below 0: all downs are read before any up.
+///
+/// ```
+/// let region = tachograph::Region::private("doc")?;
+/// let in_flight = region.updown_counter("app_in_flight", "Requests in flight")?;
+/// in_flight.add(3);
+/// in_flight.dec();
+/// assert_eq!(in_flight.get(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct UpDownCounter(LaneCells<2>);
+
+impl UpDownCounter {
+    /// Adds 1.
+    #[inline]
+    pub fn inc(self) {
+        self.add(1);
+    }
+
+    /// Takes 1 off.
+    #[inline]
+    pub fn dec(self) {
+        self.sub(1);
+    }
+
+    /// Adds `n`.
+    #[inline]
+    pub fn add(self, n: u64) {
+        let lane = lane::current();
+        if lane.is_shared() {
+            self.add_slow(n);
+        } else {
+            self.add_own(lane, n);
+        }
+    }
+
+    /// Takes `n` off.
+    #[inline]
+    pub fn sub(self, n: u64) {
+        let lane = lane::current();
+        if lane.is_shared() {
+            self.sub_slow(n);
+        } else {
+            self.sub_own(lane, n);
+        }
+    }
+
+    /// Adds 1 now, and takes it off when the guard is dropped.
+    ///
+    /// ```
+    /// let region = tachograph::Region::private("doc")?;
+    /// let in_flight = region.updown_counter("app_in_flight", "Requests in flight")?;
+    /// {
+    ///     let _request = in_flight.guard();
+    ///     assert_eq!(in_flight.get(), 1);
+    /// }
+    /// assert_eq!(in_flight.get(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "dropped at once, the guard takes its 1 off again at once"]
+    #[inline]
+    pub fn guard(self) -> UpDownGuard {
+        self.inc();
+        UpDownGuard(self)
+    }
+
+    /// Ups less downs now. Reads every lane that was ever used: not for hot loops.
+    #[must_use]
+    pub fn get(self) -> i64 {
+        let downs = lanes().map(|lane| self.0.cell::<1>().at(lane).load(Relaxed)).fold(0, u64::wrapping_add);
+        // SYNC(updown): every up that came before a down counted above is seen below.
+        fence(Acquire);
+        let ups = lanes().map(|lane| self.0.cell::<0>().at(lane).load(Relaxed)).fold(0, u64::wrapping_add);
+        ups.wrapping_sub(downs) as i64
+    }
+
+    #[inline]
+    fn add_own(self, lane: LaneOffset, n: u64) {
+        let ups = self.0.cell::<0>().at(lane);
+        ups.store(ups.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    #[inline]
+    fn sub_own(self, lane: LaneOffset, n: u64) {
+        let downs = self.0.cell::<1>().at(lane);
+        // SYNC(updown): Release, so that a reader who counts this down also sees the ups it takes off.
+        downs.store(downs.load(Relaxed).wrapping_add(n), Release);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_slow(self, n: u64) {
+        let lane = lane::claim();
+        if lane.is_shared() {
+            self.0.cell::<0>().at(lane).fetch_add(n, Relaxed);
+        } else {
+            self.add_own(lane, n);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn sub_slow(self, n: u64) {
+        let lane = lane::claim();
+        if lane.is_shared() {
+            // SYNC(updown): as in `sub_own`.
+            self.0.cell::<1>().at(lane).fetch_add(n, Release);
+        } else {
+            self.sub_own(lane, n);
+        }
+    }
+}
+
+impl Handle for UpDownCounter {
+    const KIND: Kind = Kind::UpDownCounter;
+    const NUMBER: Number = Number::I64;
+    const CELLS: u32 = 2;
+    type Block = LaneBlock<2>;
+
+    fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block> {
+        map.lane_block(first, series)
+    }
+
+    #[inline]
+    fn pick(block: Self::Block, series: usize) -> Self {
+        Self(block.series(series))
+    }
+}
+
+/// Holds 1 in an [`UpDownCounter`] until it is dropped, by a return, an unwinding panic or a cancelled task alike.
+#[derive(Debug)]
+pub struct UpDownGuard(UpDownCounter);
+
+impl Drop for UpDownGuard {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
