@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{record, SlotWord, StrRef};
+use crate::{SlotWord, StrRef, record};
 
 macro_rules! wire_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal,)* }) => {
@@ -346,11 +346,7 @@ impl FamilyRecord {
             return Err(FamilyError::State(self.state));
         }
         if u64::from(self.first_series) + u64::from(self.series_slots) > series {
-            return Err(FamilyError::Series {
-                first: self.first_series,
-                slots: self.series_slots,
-                capacity: series,
-            });
+            return Err(FamilyError::Series { first: self.first_series, slots: self.series_slots, capacity: series });
         }
         let expected = self.expected_cells()?;
         if u64::from(self.cells_per_series) != expected {

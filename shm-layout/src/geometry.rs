@@ -1,7 +1,7 @@
 //! Geometry: how much a region holds, fixed when it is built, and the file layout that follows from it.
 
 use crate::{
-    CrashSlots, Section, SectionEntry, SectionKind, StrRef, LANE_DISTANCE, LANE_HEADER_CELLS, MAX_LANES, SECTION_ALIGN,
+    CrashSlots, LANE_DISTANCE, LANE_HEADER_CELLS, MAX_LANES, SECTION_ALIGN, Section, SectionEntry, SectionKind, StrRef,
 };
 
 /// Capacities of a region. The default holds 2,048 series in 8,192 cells and takes 3.4 MiB with 40 lanes.

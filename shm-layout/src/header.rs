@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{record, SectionEntry, SectionError, SectionTable};
+use crate::{SectionEntry, SectionError, SectionTable, record};
 
 /// Layout version: a reader of another major version refuses the file.
 pub const LAYOUT_MAJOR: u32 = 1;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::cells::{LaneBlock, LaneCell, SharedBlock};
-use crate::{lane_count, Layout, SectionKind, WordView, LANE_DISTANCE};
+use crate::{LANE_DISTANCE, Layout, SectionKind, WordView, lane_count};
 
 /// Why memory can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -218,9 +218,8 @@ impl WriterMap {
     /// Async-signal-safe: system calls only. Says whether every page could be replaced.
     pub fn detach(&self) -> bool {
         let main = self.main.place(0, self.main_len, None).is_ok();
-        (0..self.lane_count).fold(main, |all, lane| {
-            self.lanes.place(lane * LANE_DISTANCE, self.lane_len, None).is_ok() && all
-        })
+        (0..self.lane_count)
+            .fold(main, |all, lane| self.lanes.place(lane * LANE_DISTANCE, self.lane_len, None).is_ok() && all)
     }
 
     /// Bytes of the whole region.

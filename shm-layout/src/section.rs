@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{record, CrashSlots};
+use crate::{CrashSlots, record};
 
 /// Every section starts at a multiple of this, whatever the page size of writer or reader.
 pub const SECTION_ALIGN: u64 = 64 * 1024;

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::{record, FamilyRecord, SlotWord, StrRef};
+use crate::{FamilyRecord, SlotWord, StrRef, record};
 
 /// A series descriptor, 64 bytes. Values never stand here: a descriptor is written at registration and then only read.
 ///

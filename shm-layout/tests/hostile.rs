@@ -260,22 +260,4 @@ proptest! {
             prop_assert_eq!(exponential_cells(schema, lower, upper), u32::try_from(last - first + 4).ok());
         }
     }
-
-    #[test]
-    fn a_view_answers_any_offset(offset in word(), len in word(), count in 0..20usize) {
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        std::io::Write::write_all(&mut file, &[7; 64]).expect("64 bytes");
-        let map = ReaderMap::new(&file, 64).expect("a map");
-        let view = map.view();
-        prop_assert_eq!(view.load(offset).is_some(), offset < 64 && offset % 8 == 0);
-        let inside = offset.checked_add(len).is_some_and(|end| end <= 64);
-        match view.bytes(offset, len) {
-            Some(bytes) => prop_assert!(inside && bytes.len() as u64 == len && bytes.iter().all(|byte| *byte == 7)),
-            None => prop_assert!(!inside),
-        }
-        let mut out = vec![0; count];
-        let fits = offset % 8 == 0 && offset.checked_add(count as u64 * 8).is_some_and(|end| end <= 64);
-        prop_assert_eq!(view.copy(offset, &mut out).is_some(), fits);
-        prop_assert_eq!(view.add_into(offset, &mut out).is_some(), fits);
-    }
 }

@@ -26,7 +26,8 @@ fn record(heading: &str, start: usize, end: usize, fields: &[(&str, usize)]) {
     let found: Vec<(String, usize, usize)> = rows(heading)
         .into_iter()
         .map(|row| {
-            let number = |index: usize| row[index].parse().unwrap_or_else(|_| panic!("{heading}: no number in {row:?}"));
+            let number =
+                |index: usize| row[index].parse().unwrap_or_else(|_| panic!("{heading}: no number in {row:?}"));
             (row[2].clone(), number(0), number(1))
         })
         .collect();
@@ -64,10 +65,8 @@ fn every_record_stands_in_the_page() {
 fn every_control_word_stands_in_the_page() {
     let found: Vec<(String, String, String)> =
         rows("Control").into_iter().map(|row| (row[2].clone(), row[0].clone(), row[1].clone())).collect();
-    let expected: Vec<(String, String, String)> = Control::FIELDS
-        .iter()
-        .map(|(name, offset)| ((*name).to_owned(), offset.to_string(), "8".to_owned()))
-        .collect();
+    let expected: Vec<(String, String, String)> =
+        Control::FIELDS.iter().map(|(name, offset)| ((*name).to_owned(), offset.to_string(), "8".to_owned())).collect();
     assert_eq!(found, expected, "the control words of LAYOUT.md (left) are not the code's (right)");
 }
 

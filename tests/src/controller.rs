@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::process::{binary, Running};
+use crate::process::{Running, binary};
 
 /// Bounds of one counter: what was done when the line was written, and the ceiling announced with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,8 @@ impl Exposition {
                 let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value in {line:?}"));
                 assert!(full.insert(series.to_owned()), "the series stands twice: {line:?}");
                 let (name, labels) = labels(series);
-                let family = ["", "_bucket", "_sum", "_count"].iter().any(|suffix| name == format!("{current}{suffix}"));
+                let family =
+                    ["", "_bucket", "_sum", "_count"].iter().any(|suffix| name == format!("{current}{suffix}"));
                 assert!(family, "sample {name} under family {current}");
                 assert!(value.parse::<f64>().is_ok(), "value of {line:?}");
                 let labels: Vec<String> =

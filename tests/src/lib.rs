@@ -7,6 +7,8 @@ pub mod controller;
 pub mod exposition;
 pub mod http;
 pub mod process;
+#[allow(unsafe_code)]
+pub mod raw;
 pub mod tmpfs;
 
 /// The README's code, compiled and run.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tachograph::{BuildError, Region};
 use tachograph_tests::exposition::Exposition;
 use tachograph_tests::http::{free_port, get};
-use tachograph_tests::process::{binary, eventually, tacho, Running};
+use tachograph_tests::process::{Running, binary, eventually, tacho};
 use tachograph_tests::tmpfs::{self, Tmpfs};
 
 #[test]

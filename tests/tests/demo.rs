@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{kill, Signal};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tachograph_tests::http::{free_port, get};
-use tachograph_tests::process::{binary, eventually, tacho, Running};
+use tachograph_tests::process::{Running, binary, eventually, tacho};
 use tachograph_tests::tmpfs;
 
 #[test]
@@ -18,7 +18,8 @@ fn it_ends_by_itself_and_says_where_to_look() {
     let output = tacho(&["demo", "--for", "2", "--region-dir", dir, "--web.listen-address", &address]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
-    for wanted in [format!("http://{address}/metrics"), "tacho".into(), "show meeting-controller".into(), "kill -9".into()]
+    for wanted in
+        [format!("http://{address}/metrics"), "tacho".into(), "show meeting-controller".into(), "kill -9".into()]
     {
         assert!(said.contains(&wanted), "{wanted:?} is not in:\n{said}");
     }
@@ -61,9 +62,8 @@ fn a_killed_controller_is_told_and_the_demo_serves_on() {
     });
     kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("the controller is there");
     let scrape = eventually("region down in a scrape", Duration::from_secs(10), || {
-        get(port, "/metrics").filter(|reply| {
-            reply.body.contains("tacho_region_up{tacho_region=\"meeting-controller\"} 0")
-        })
+        get(port, "/metrics")
+            .filter(|reply| reply.body.contains("tacho_region_up{tacho_region=\"meeting-controller\"} 0"))
     });
     assert!(!scrape.body.contains("mc_meetings_active"), "a dead region's series go at once");
     demo.signal(Signal::SIGTERM);

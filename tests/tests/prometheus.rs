@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tachograph_tests::exposition::Exposition;
 use tachograph_tests::http::{free_port, get};
-use tachograph_tests::process::{binary, eventually, tool, Running};
+use tachograph_tests::process::{Running, binary, eventually, tool};
 use tachograph_tests::tmpfs;
 
 struct Demo {
@@ -77,7 +77,8 @@ fn prometheus_scrapes_the_demo_and_answers() {
         let value: serde_json::Value = serde_json::from_str(reply.body.trim()).ok()?;
         value["data"]["result"].as_array()?.first().cloned()
     };
-    let meetings = eventually("mc_meetings_active in Prometheus", Duration::from_secs(60), || ask("mc_meetings_active"));
+    let meetings =
+        eventually("mc_meetings_active in Prometheus", Duration::from_secs(60), || ask("mc_meetings_active"));
     assert_eq!(meetings["metric"]["tacho_region"], "meeting-controller", "{meetings}");
     let value: f64 = meetings["value"][1].as_str().expect("a value").parse().expect("a number");
     assert!(value >= 1.0, "the demo has meetings: {meetings}");

@@ -15,8 +15,8 @@ use rustix::io::Errno;
 pub(crate) use remains::Remains;
 use retention::{Burst, Death, Limits};
 
-use crate::build_error::{one_line, BuildError, DirectoryFault};
-use crate::directory::{not_a_file, Directory};
+use crate::build_error::{BuildError, DirectoryFault, one_line};
+use crate::directory::{Directory, not_a_file};
 
 /// Name of the archive in a region directory.
 const ARCHIVE: &str = "archive";
@@ -39,11 +39,9 @@ pub(crate) fn occupied(directory: &Directory, name: &str) -> Result<bool, BuildE
             Some(found) => Err(BuildError::Squatted { path: directory.join(&file), found }),
         },
         Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(BuildError::Io {
-            action: "look at the region file",
-            path: directory.join(&file),
-            source: errno.into(),
-        }),
+        Err(errno) => {
+            Err(BuildError::Io { action: "look at the region file", path: directory.join(&file), source: errno.into() })
+        }
     }
 }
 
@@ -107,7 +105,9 @@ pub(crate) fn make_room(directory: &Directory, needed: u64, just: Option<&str>) 
                 free = free.saturating_add(death.bytes);
                 dropped = true;
             }
-            Err(errno) => tracing::warn!(path = %inner.join(&death.file).display(), %errno, "can't drop archived region"),
+            Err(errno) => {
+                tracing::warn!(path = %inner.join(&death.file).display(), %errno, "can't drop archived region")
+            }
         }
     }
     dropped
@@ -127,13 +127,8 @@ fn move_in(directory: &Directory, inner: &Directory, name: &str, remains: &Remai
     let stamp = stamp(time_ns);
     let mut archived = format!("{name}.{stamp}.{uuid}.tacho");
     for suffix in 2..100 {
-        match rustix::fs::renameat_with(
-            directory,
-            region_file(name),
-            inner,
-            archived.as_str(),
-            RenameFlags::NOREPLACE,
-        ) {
+        match rustix::fs::renameat_with(directory, region_file(name), inner, archived.as_str(), RenameFlags::NOREPLACE)
+        {
             Ok(()) => return (archived, None),
             Err(Errno::EXIST) => archived = format!("{name}.{stamp}.{uuid}-{suffix}.tacho"),
             Err(errno) => return (archived, Some(errno)),
@@ -201,7 +196,8 @@ fn read_bursts(inner: &Directory, name: &str) -> Vec<Burst> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(fd) = rustix::fs::openat(inner, bursts_file(name), flags, Mode::empty()) else { return Vec::new() };
     let mut bytes = Vec::new();
-    if std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(fd), BURSTS_MAX as u64), &mut bytes).is_err()
+    if std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(fd), BURSTS_MAX as u64), &mut bytes)
+        .is_err()
     {
         return Vec::new();
     }

@@ -105,9 +105,7 @@ pub enum BuildError {
         free: u64,
     },
     /// The kernel gave no memory or no address space.
-    #[error(
-        "no memory for region {name}: raise the limit on address space (RLIMIT_AS), or build with fewer lanes"
-    )]
+    #[error("no memory for region {name}: raise the limit on address space (RLIMIT_AS), or build with fewer lanes")]
     Memory {
         /// The region's name.
         name: String,
@@ -165,7 +163,9 @@ pub enum DirectoryFault {
         mode: u32,
     },
     /// This process may not write it.
-    #[error("is not writable by this process: chown or chmod it, or name another one with TACHOGRAPH_DIR or Builder::dir")]
+    #[error(
+        "is not writable by this process: chown or chmod it, or name another one with TACHOGRAPH_DIR or Builder::dir"
+    )]
     NotWritable,
     /// It is not in memory.
     #[error(

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tachograph_layout::{fix_lane_count, Geometry, Layout, LANE_HEADER_CELLS, MAX_LANES, SECTION_ALIGN};
+use tachograph_layout::{Geometry, LANE_HEADER_CELLS, Layout, MAX_LANES, SECTION_ALIGN, fix_lane_count};
 
 use crate::archive::Rules;
 use crate::build_error::BuildError;
@@ -319,7 +319,7 @@ impl Builder {
     /// Fixes the process's lanes, where this is the first region that is sized.
     fn fix_lanes(&self) -> u32 {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let wanted = self.lanes.unwrap_or((cores + EXTRA_LANES).max(FEWEST_LANES));
+        let wanted = self.lanes.unwrap_or_else(|| (cores + EXTRA_LANES).max(FEWEST_LANES));
         let fixed = fix_lane_count(wanted);
         if self.lanes.is_some_and(|lanes| lanes.clamp(1, MAX_LANES) != fixed) {
             tracing::warn!(

@@ -149,7 +149,9 @@ mod tests {
     #[test]
     fn build_id_is_found_behind_other_notes() {
         let mut notes = Vec::new();
-        for (name, kind, content) in [(&b"GNU\0"[..], 5u32, &[9u8; 5][..]), (b"GNU\0", 3, &[7; 20]), (b"X\0", 1, &[1; 4])] {
+        for (name, kind, content) in
+            [(&b"GNU\0"[..], 5u32, &[9u8; 5][..]), (b"GNU\0", 3, &[7; 20]), (b"X\0", 1, &[1; 4])]
+        {
             for word in [name.len() as u32, content.len() as u32, kind] {
                 notes.extend(word.to_ne_bytes());
             }

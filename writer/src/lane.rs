@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tachograph_layout::{fix_lane_count, lane_count, LaneOffset, MAX_LANES};
+use tachograph_layout::{LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 
 use crate::process;
 

@@ -3,19 +3,19 @@
 //! The lock file is made once and never renamed, unlinked or mapped, since a mapping would keep the lock alive. Called
 //! while a region is built; the descriptor it gives is the lock.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno as LockErrno;
-use nix::fcntl::{fcntl, FcntlArg};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use tachograph_layout::Header;
 
-use crate::archive::Remains;
+use crate::archive::{Remains, region_file};
 use crate::build_error::{BuildError, Owner};
-use crate::directory::{not_a_file, Directory};
+use crate::directory::{Directory, not_a_file};
 use crate::identity;
 
 /// Takes the lock of a region, or says who has it.
@@ -36,14 +36,9 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<OwnedFd, Buil
         if let Some(found) = not_a_file(&stat) {
             return Err(strange(found));
         }
-        match fcntl(&fd, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => {}
-            Err(LockErrno::EAGAIN | LockErrno::EACCES) => {
-                return Err(BuildError::Owned {
-                    path: directory.join(&format!("{name}.tacho")),
-                    owner: owner(directory, name),
-                });
-            }
+        match lock_or_owner(&fd, directory, name) {
+            Ok(None) => {}
+            Ok(Some(owner)) => return Err(owner),
             Err(errno) => return Err(failed("lock the lock file", errno.into())),
         }
         match rustix::fs::statat(directory, file.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
@@ -61,15 +56,50 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<OwnedFd, Buil
     Err(failed("keep the lock file in its place, something removes it:", std::io::ErrorKind::NotFound.into()))
 }
 
+/// Lets the lock go at once, even where a process that is just being spawned still has a copy of the descriptor.
+pub(crate) fn release(lock: impl AsFd) {
+    let unlock = libc::flock { l_type: libc::F_UNLCK as _, ..whole_file() };
+    if let Err(error) = fcntl(lock, FcntlArg::F_OFD_SETLK(&unlock)) {
+        tracing::debug!(%error, "unlocking failed: the lock goes with the descriptor");
+    }
+}
+
+/// Locks the file, or says who has it: as an error to be returned.
+///
+/// Where no living owner can be told, there may be none: a process that this one or a dead owner just started by
+/// `fork` has the lock's descriptor until it calls `exec`. So that is waited for, and so is an owner that is just
+/// starting, whom the region file will name in a moment.
+fn lock_or_owner(fd: &OwnedFd, directory: &Directory, name: &str) -> Result<Option<BuildError>, LockErrno> {
+    let mut tries = TRIES;
+    loop {
+        match fcntl(fd, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => return Ok(None),
+            Err(LockErrno::EAGAIN | LockErrno::EACCES) => {}
+            Err(errno) => return Err(errno),
+        }
+        tries -= 1;
+        let owner = owner(directory, name);
+        if owner.is_some() || tries == 0 {
+            return Ok(Some(BuildError::Owned { path: directory.join(&region_file(name)), owner }));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// How often an owner that can't be told is asked for, and the time between.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A write lock over the whole file, however long. An open-file-description lock asks for pid 0.
 fn whole_file() -> libc::flock {
     libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
-/// Who holds the lock, as the region file tells. While the owner is still starting, the file there is its dead
-/// predecessor's (or there is none): then nobody knows.
+/// Who holds the lock, as the region file tells. While the owner is still starting, the file there is its predecessor's,
+/// dead or closed (or there is none): then nobody knows.
 fn owner(directory: &Directory, name: &str) -> Option<Owner> {
-    let header = Remains::read(directory, &format!("{name}.tacho")).ok()?.header?;
+    let remains = Remains::read(directory, &region_file(name)).ok()?;
+    let header = remains.header.filter(|_| !remains.closed)?;
     let same_pid_namespace = header.pid_namespace == identity::pid_namespace();
     if same_pid_namespace && !is_alive(&header) {
         return None;

@@ -37,7 +37,7 @@ impl AddAssign for Needs {
         self.string_bytes += other.string_bytes;
         self.bounds += other.bounds;
         self.largest.extend(other.largest);
-        self.largest.sort_by(|one, other| other.1.cmp(&one.1));
+        self.largest.sort_by_key(|(_, series)| std::cmp::Reverse(*series));
         self.largest.truncate(8);
     }
 }

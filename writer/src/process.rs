@@ -3,14 +3,14 @@
 //! The list only grows; its nodes live as long as the process, since handles do. It may be walked at any time, from any
 //! thread, in a forked child too: no lock, no allocation. This is the writer's one module with unsafe code.
 
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 use tachograph_layout::{Control, WriterMap};
 
-use crate::{housekeeping, lane};
+use crate::{housekeeping, lane, lock};
 
 /// A region that this process built, as the hooks and the housekeeping see it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Attached {
     /// Descriptors of the lock and of the region file; -1 where there is none (any more).
     lock: AtomicI32,
     file: AtomicI32,
-    next: AtomicPtr<Attached>,
+    next: AtomicPtr<Self>,
 }
 
 /// First of the list. SeqCst with `LANES_USED`: see [`attach`].
@@ -76,7 +76,12 @@ impl Attached {
 
     /// Lets the lock go, so that the name is free. The mapping stays, and so does the file's descriptor.
     pub(crate) fn release(&self) {
-        close(self.lock.swap(-1, Ordering::Relaxed));
+        let fd = self.lock.swap(-1, Ordering::Relaxed);
+        if fd >= 0 {
+            // SAFETY: the descriptor was taken out of an `OwnedFd` in `new`, and out of `self` by the swap: it is only here.
+            let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+            lock::release(&fd);
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use tachograph_layout::{Control, RegionState};
 
 use crate::gauge::GaugeNumber;
 use crate::labels::{Family, LabelSet};
-use crate::metric::{sealed::Handle, Metric};
+use crate::metric::{Metric, sealed::Handle};
 use crate::process::{self, Attached};
 use crate::register::{Registry, Request};
 use crate::start::Started;
 use crate::{
-    housekeeping, naming, BuildError, Builder, Counter, Desc, FloatCounter, Gauge, Needs, RegisterError,
-    UpDownCounter, Watermark,
+    BuildError, Builder, Counter, Desc, FloatCounter, Gauge, Needs, RegisterError, UpDownCounter, Watermark,
+    housekeeping, naming,
 };
 
 /// One shared-memory file and the right to write it. Cheap to clone; all clones are the same region.
@@ -51,7 +51,6 @@ impl Region {
     /// println!("{}", region.path().unwrap().display());
     /// # Ok::<(), tachograph::BuildError>(())
     /// ```
-    #[must_use]
     pub fn builder(name: impl Into<String>) -> Builder {
         Builder::new(name)
     }

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use rustix::time::ClockId;
 use tachograph_layout::{
-    Aggregation, Control, FamilyRecord, Kind, Layout, Number, SectionKind, SeriesRecord, SlotState, SlotWord, StrRef,
-    Words, LANE_HEADER_CELLS,
+    Aggregation, Control, FamilyRecord, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind, SeriesRecord, SlotState,
+    SlotWord, StrRef, Words,
 };
 
 use crate::process::Attached;
-use crate::{housekeeping, naming, Desc, RegisterError};
+use crate::{Desc, RegisterError, housekeeping, naming};
 
 /// What a registration asks for, whatever the handle's type.
 #[derive(Debug)]
@@ -196,15 +196,10 @@ impl Registry {
         self.attached.control(Control::SERIES_USED).store(self.used.series, Release);
 
         if matches!(request.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
-            let mut watermarks =
-                self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut watermarks = self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             watermarks.extend((0..series).map(|index| first_cell + index * cells));
         }
-        if shared {
-            self.layout.section(SectionKind::Shared).offset + first_cell * 64
-        } else {
-            first_cell
-        }
+        if shared { self.layout.section(SectionKind::Shared).offset + first_cell * 64 } else { first_cell }
     }
 
     /// Appends a string; the empty one takes no room.
@@ -243,8 +238,7 @@ impl Request<'_> {
     fn check(&self) -> Result<(), RegisterError> {
         let name = || self.desc.name.clone();
         naming::check(self.desc, self.kind).map_err(|rule| RegisterError::Name { name: name(), rule })?;
-        let label_error =
-            |label: &str, rule| RegisterError::Label { name: name(), label: label.to_owned(), rule };
+        let label_error = |label: &str, rule| RegisterError::Label { name: name(), label: label.to_owned(), rule };
         for (index, label) in self.label_names.iter().enumerate() {
             naming::check_label(label).map_err(|rule| label_error(label, rule))?;
             if self.label_names[..index].contains(label) {
@@ -288,7 +282,11 @@ impl Request<'_> {
     /// Bytes of the strings section that the family takes.
     pub(crate) fn string_bytes(&self, blocks: &[String]) -> u64 {
         let names = self.label_names.join(",");
-        [&self.desc.name, &self.desc.help, &self.desc.unit, &names].into_iter().chain(blocks).map(|text| padded(text)).sum()
+        [&self.desc.name, &self.desc.help, &self.desc.unit, &names]
+            .into_iter()
+            .chain(blocks)
+            .map(|text| padded(text))
+            .sum()
     }
 }
 

@@ -13,12 +13,12 @@ use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::time::ClockId;
 use tachograph_layout::{
-    Control, Header, Layout, MapError, MemoryLock, RegionState, SectionKind, WriterMap, Words, LANE_HEADER_CELLS, LAYOUT_MAJOR,
-    LAYOUT_MINOR,
+    Control, Header, LANE_HEADER_CELLS, LAYOUT_MAJOR, LAYOUT_MINOR, Layout, MapError, MemoryLock, RegionState,
+    SectionKind, Words, WriterMap,
 };
 
 use crate::archive::{self, Rules};
-use crate::build_error::{one_line, BuildError};
+use crate::build_error::{BuildError, one_line};
 use crate::builder::OnExisting;
 use crate::directory::Directory;
 use crate::housekeeping::clock_ns;
@@ -277,7 +277,11 @@ pub(crate) fn log(started: &Started) {
 
 /// Says that a region is private where it should have been a file.
 pub(crate) fn warn_private(name: &str, error: &BuildError) {
-    tracing::warn!(region = name, error = one_line(error), "no region file: metrics go to private memory, nobody sees them");
+    tracing::warn!(
+        region = name,
+        error = one_line(error),
+        "no region file: metrics go to private memory, nobody sees them"
+    );
 }
 
 /// A file under its temporary name; unlinks that name when dropped, which does nothing once it was renamed.

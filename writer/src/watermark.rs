@@ -42,18 +42,16 @@ impl Watermark {
     /// The largest value of at least the last 60 s; `None` where there was none.
     #[must_use]
     pub fn get(self) -> Option<i64> {
-        let largest = lanes().flat_map(|lane| {
-            [self.0.cell::<0>().at(lane).load(Relaxed), self.0.cell::<1>().at(lane).load(Relaxed)]
-        });
+        let largest = lanes()
+            .flat_map(|lane| [self.0.cell::<0>().at(lane).load(Relaxed), self.0.cell::<1>().at(lane).load(Relaxed)]);
         largest.max().and_then(Ordered::from_bits).map(Ordered::to_i64)
     }
 
     /// The largest value since the region was built, and when it was recorded.
     #[must_use]
     pub fn since_start(self) -> Option<(i64, SystemTime)> {
-        let largest = lanes().map(|lane| {
-            (self.0.cell::<2>().at(lane).load(Relaxed), self.0.cell::<3>().at(lane).load(Relaxed))
-        });
+        let largest =
+            lanes().map(|lane| (self.0.cell::<2>().at(lane).load(Relaxed), self.0.cell::<3>().at(lane).load(Relaxed)));
         let (bits, when) = largest.max()?;
         let when = UNIX_EPOCH + Duration::from_nanos(when);
         Ordered::from_bits(bits).map(|value| (value.to_i64(), when))

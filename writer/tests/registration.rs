@@ -1,6 +1,6 @@
 //! Registration: get-or-create, the rules, and refusals that leave the region as it was.
 
-use tachograph::{Aggregation, Counter, Desc, Family, Gauge, LabelSet, RegisterError, Region};
+use tachograph::{Aggregation, Counter, Desc, Family, Gauge, LabelSet, Region, RegisterError};
 
 tachograph::label_value! {
     #[derive(Debug)]
@@ -40,8 +40,10 @@ fn every_label_set_has_its_own_cell() {
     let region = region();
     let family: Family<Counter, (Verb, Class)> =
         region.family(Desc::new("app_requests_total", "Requests")).expect("a family");
-    for (index, (verb, class)) in
-        [Verb::Get, Verb::Put].into_iter().flat_map(|v| [Class::Ok, Class::Client, Class::Server].map(|c| (v, c))).enumerate()
+    for (index, (verb, class)) in [Verb::Get, Verb::Put]
+        .into_iter()
+        .flat_map(|v| [Class::Ok, Class::Client, Class::Server].map(|c| (v, c)))
+        .enumerate()
     {
         assert_eq!((verb, class).index(), index);
         family.at((verb, class)).add(index as u64 + 1);

@@ -101,8 +101,10 @@ fn destructors_of_thread_locals_write_exactly() {
 #[test]
 fn several_regions_share_a_threads_lane() {
     let regions: Vec<Region> = (0..5).map(|index| region(&format!("many-{index}"))).collect();
-    let counters: Vec<Counter> =
-        regions.iter().map(|region| region.counter("app_served_total", "Requests served").expect("a counter")).collect();
+    let counters: Vec<Counter> = regions
+        .iter()
+        .map(|region| region.counter("app_served_total", "Requests served").expect("a counter"))
+        .collect();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use bytemuck::Zeroable;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
-use tachograph_layout::{Control, Header, RegionState, Words, LAYOUT_MAJOR};
+use tachograph_layout::{Control, Header, LAYOUT_MAJOR, RegionState, Words};
 
 /// What was found at the name of a region.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Remains {
         let signs = [Control::STATE_REALTIME_NS, Control::TICK_REALTIME_NS].map(control);
         let last_sign = signs.into_iter().fold(header.created_realtime_ns, u64::max);
         // A rename changes ctime: no death is later than the file's last one, whatever its bytes say.
-        remains.died_ns = last_sign.min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec as u64));
+        remains.died_ns = last_sign.min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec));
         remains.header = Some(header);
         Ok(remains)
     }
@@ -71,8 +71,7 @@ impl Remains {
         Self {
             header: None,
             closed: false,
-            died_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as u64)
-                .min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec as u64)),
+            died_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec).min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec)),
             bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
         }
     }

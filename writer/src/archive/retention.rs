@@ -130,9 +130,8 @@ pub(super) fn order<'a>(deaths: impl Iterator<Item = &'a Death>, remembered: &[B
 /// The bursts of crashed regions, each region's in order of time.
 fn groups<'a>(deaths: impl Iterator<Item = &'a Death>, remembered: &[Burst]) -> Vec<Group<'a>> {
     let mut crashed: Vec<_> = deaths.filter(|death| !death.closed).collect();
-    crashed.sort_by(|one, other| {
-        (&one.region, one.died_ns, &one.file).cmp(&(&other.region, other.died_ns, &other.file))
-    });
+    crashed
+        .sort_by(|one, other| (&one.region, one.died_ns, &one.file).cmp(&(&other.region, other.died_ns, &other.file)));
     let mut groups: Vec<Group<'_>> = Vec::new();
     for death in crashed {
         let same_burst = |group: &&mut Group<'_>| {

@@ -1,0 +1,17 @@
+//! The golden region of each layout version: what was written once is read for ever, to the byte of its exposition.
+
+use std::path::Path;
+
+use tachograph_tests::process::tacho;
+
+#[test]
+fn layout_1_is_read() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let file = golden.join("layout-1.tacho");
+    let shown = tacho(&["show", file.to_str().expect("UTF-8 path"), "--format", "prom"]);
+    assert_eq!(shown.status.code(), Some(0), "{}", String::from_utf8_lossy(&shown.stderr));
+    let expected = std::fs::read_to_string(golden.join("layout-1.prom")).expect("the expected exposition");
+    assert_eq!(String::from_utf8_lossy(&shown.stdout), expected);
+    let verified = tacho(&["verify", file.to_str().expect("UTF-8 path")]);
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
+}
