@@ -1,1 +1,20 @@
-//! Being written.
+//! What `ci/hot_path.sh` disassembles besides the binary: a counter raised in a library crate of an application.
+//!
+//! There the compiler does not know yet that it ends up in an executable, so finding the thread's lane takes more
+//! instructions than in the executable's own crate: `ci/hot_path.sh` says how many.
+
+use tachograph::Counter;
+
+/// Raises a held counter by 1.
+///
+/// ```
+/// let region = tachograph::Region::private("doc")?;
+/// let counter = region.counter("bench_total", "Raised once")?;
+/// tachograph_benches::hot_path_in_a_library(counter);
+/// assert_eq!(counter.get(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[inline(never)]
+pub fn hot_path_in_a_library(counter: Counter) {
+    counter.inc();
+}

@@ -12,9 +12,11 @@ pub(crate) fn is_metric_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
 }
 
-/// Whether a name is a label name, `[a-zA-Z_][a-zA-Z0-9_]*`, and not one that Prometheus keeps for itself (`__..`).
+/// Whether a name is a label name, `[a-zA-Z_][a-zA-Z0-9_]*`, and none that means something to Prometheus (`__*`, `le`,
+/// `quantile`) or to the exporter (`tacho_*`).
 pub(crate) fn is_label_name(name: &str) -> bool {
-    is_metric_name(name) && !name.contains(':') && !name.starts_with("__")
+    let reserved = name.starts_with("__") || name.starts_with("tacho_") || matches!(name, "le" | "quantile");
+    is_metric_name(name) && !name.contains(':') && !reserved && name.len() <= 255
 }
 
 /// Whether a unit is made of what a metric name's suffix may hold.
@@ -66,7 +68,9 @@ mod tests {
         for bad in ["", "9a", "a b", "a\nb", "ä", "a\"", "a-b"] {
             assert!(!is_metric_name(bad) && !is_label_name(bad), "{bad:?}");
         }
-        assert!(!is_label_name("a:b") && !is_label_name("__name__"));
+        for reserved in ["a:b", "__name__", "le", "quantile", "tacho_region"] {
+            assert!(!is_label_name(reserved), "{reserved}");
+        }
     }
 
     #[test]

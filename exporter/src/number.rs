@@ -83,26 +83,6 @@ pub fn push_le(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-/// A raw value times its family's scale.
-///
-/// Where the scale is one over an integer (1e-9 for nanoseconds shown as seconds) it divides instead, which rounds
-/// once: 5,000,000 ns are 0.005 s, not 0.005000000000000001.
-///
-/// ```
-/// use tachograph_exporter::number::scaled;
-/// assert_eq!(scaled(5_000_000.0, 1e-9), 0.005);
-/// assert_eq!(scaled(3.0, 1.0), 3.0);
-/// assert_eq!(scaled(3.0, 1024.0), 3072.0);
-/// ```
-#[must_use]
-pub fn scaled(raw: f64, scale: f64) -> f64 {
-    if scale == 1.0 {
-        return raw;
-    }
-    let inverse = (1.0 / scale).round();
-    if scale < 1.0 && inverse.is_finite() && 1.0 / inverse == scale { raw / inverse } else { raw * scale }
-}
-
 /// Most significant digits that a binary64 needs.
 const MAX_DIGITS: usize = 20;
 

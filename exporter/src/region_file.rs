@@ -89,9 +89,9 @@ impl OpenError {
 }
 
 fn remedy(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::PermissionDenied => "; run as its owner or as a member of its group",
-        io::ErrorKind::FilesystemLoop => "; it is a symbolic link, which readers do not follow: name the file itself",
+    match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::ACCESS) => "; run as its owner or as a member of its group",
+        Some(rustix::io::Errno::LOOP) => "; it is a symbolic link, which readers do not follow: name the file itself",
         _ => "",
     }
 }
@@ -126,8 +126,7 @@ impl RegionFile {
         for _ in 0..TRIES {
             let region = Self::open_once(path)?;
             // The uuid was copied with the header; now the lock, then the path again.
-            let replaced = region.facts(None)?.replaced && region.links()? != 0;
-            if !replaced || region.in_archive {
+            if !region.facts(None)?.replaced {
                 return Ok(region);
             }
         }
@@ -192,7 +191,9 @@ impl RegionFile {
     fn is_replaced(&self) -> bool {
         match rustix::fs::lstat(&self.path) {
             Ok(stat) => (stat.st_dev, stat.st_ino) != (self.device, self.inode),
-            Err(_) => self.links().is_ok_and(|links| links != 0),
+            Err(rustix::io::Errno::NOENT) => self.links().is_ok_and(|links| links != 0),
+            // Not allowed to look: then the file that is held open is all there is to judge by.
+            Err(_) => false,
         }
     }
 

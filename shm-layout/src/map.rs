@@ -316,6 +316,13 @@ impl ReaderMap {
         Ok(Self { map: memmap2::MmapOptions::new().len(len).map_raw_read_only(file)? })
     }
 
+    /// The addresses that the map takes, for a guard against the file being cut.
+    #[must_use]
+    pub fn addresses(&self) -> std::ops::Range<usize> {
+        let start = self.map.as_ptr().addr();
+        start..start + self.map.len()
+    }
+
     /// The words of the file.
     #[must_use]
     pub fn view(&self) -> WordView<'_> {

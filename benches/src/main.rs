@@ -1,0 +1,71 @@
+//! Tachograph and its peers, side by side in one run.
+//!
+//! `cargo run --release -p tachograph-benches -- [--json] [--quick] [ROW..]` prints a table, or with `--json` one object
+//! a line. `ratio` is the peer's time divided by ours: above 1 we are faster. `--quick` only shows that the benches work.
+
+mod bump;
+mod contest;
+mod counter_inc;
+mod gauge_set;
+mod start;
+
+use std::process::ExitCode;
+
+use contest::{Effort, Line};
+
+/// A row: its name, and what makes its lines.
+type Row = (&'static str, fn(Effort) -> Vec<Line>);
+
+const ROWS: [Row; 4] = [
+    ("counter_inc", counter_inc::lines),
+    ("gauge_set", gauge_set::lines),
+    ("start", start::start),
+    ("registration", start::registration),
+];
+
+fn main() -> ExitCode {
+    let (mut json, mut effort, mut wanted) = (false, Effort::FULL, Vec::new());
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--json" => json = true,
+            "--quick" => effort = Effort::QUICK,
+            row if ROWS.iter().any(|(name, _)| *name == row) => wanted.push(argument),
+            other => {
+                let rows = ROWS.map(|(name, _)| name).join(" ");
+                eprintln!("unknown argument {other}: [--json] [--quick] [ROW..], a ROW is one of: {rows}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if cfg!(debug_assertions) {
+        eprintln!("a debug build: its figures mean nothing; use cargo run --release");
+    }
+    if !json {
+        println!("{:<14}{:<16}{:>12}  {:<20}{:>12}{:>9}", "row", "mode", "ours ns", "peer", "peer ns", "ratio");
+    }
+    for (name, lines) in ROWS {
+        if wanted.is_empty() || wanted.iter().any(|row| row == name) {
+            lines(effort).iter().for_each(|line| print(line, json));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn print(line: &Line, json: bool) {
+    let Line { row, mode, ours_ns, peer, peer_ns } = line;
+    let ratio = peer_ns.map(|peer_ns| peer_ns / ours_ns);
+    if json {
+        let rounded = |value: f64| (value * 1e4).round() / 1e4;
+        println!(
+            "{}",
+            serde_json::json!({
+                "row": row, "mode": mode, "ours_ns": rounded(*ours_ns), "peer": peer,
+                "peer_ns": peer_ns.map(rounded), "ratio": ratio.map(rounded),
+            })
+        );
+    } else {
+        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
+        let (peer_ns, ratio) = (shown(*peer_ns), shown(ratio));
+        println!("{row:<14}{mode:<16}{ours_ns:>12.2}  {peer:<20}{peer_ns:>12}{ratio:>9}");
+    }
+}

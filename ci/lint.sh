@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The compiler's and clippy's warnings are errors here, in tests, benches and examples too: a warning that stays is
+# one that nobody reads. The lints themselves stand in Cargo.toml.
+set -euo pipefail
+source "$(dirname "$0")/env.sh"
+need cargo-clippy "rustup component add clippy"
+
+cargo clippy --workspace --all-targets -- -D warnings
+echo "lint: no warnings"

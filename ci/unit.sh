@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Everything that one process can test by itself: unit, property and documentation tests of every crate.
+# What needs two processes, a crash or a real Prometheus is run by ci/e2e.sh.
+set -euo pipefail
+source "$(dirname "$0")/env.sh"
+
+cargo test --workspace --exclude tachograph-tests --no-fail-fast
+echo "unit: all tests passed"

@@ -1,0 +1,433 @@
+//! Makes a checked, owned [`Schema`] of a region's family table, series descriptors and strings.
+//!
+//! Called by `reader.rs` and `verify.rs`. Every record is copied once and the copy is checked; work and memory are
+//! bounded by the sections, whatever the bytes say. What is wrong is left out and listed, and never fails the rest.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::atomic::{Ordering, fence};
+
+use tachograph_layout::{
+    Control, FamilyRecord, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, SeriesRecord, SlotState, SlotWord,
+    StrRef, WordView, Words, exponential_buckets,
+};
+
+use crate::label_block;
+use crate::schema::{Family, Kind, Number, Schema, Series};
+
+/// A region's structure as it was found, and what tells whether it changed since.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// The structure.
+    pub(crate) schema: Schema,
+    /// `series_used` and `families_used` as they were found.
+    pub(crate) used: HighWater,
+    /// Every slot of the open families below the high-water mark, with its state word: only these ever change again.
+    pub(crate) open_slots: Vec<(u32, u64)>,
+}
+
+/// Most slots of a table that are read: what a region holds at most, however long its file is.
+const MOST_SLOTS: u64 = 1 << 24;
+
+/// How far the tables are filled, taken into their capacities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HighWater {
+    pub(crate) series: u64,
+    pub(crate) families: u64,
+}
+
+impl HighWater {
+    /// Loads both marks.
+    pub(crate) fn load(view: WordView<'_>, sections: &SectionTable) -> Self {
+        let load = |offset, kind: SectionKind| {
+            view.load_acquire(offset).unwrap_or(0).min(sections.section(kind).count).min(MOST_SLOTS)
+        };
+        // SYNC(series-used): every slot below the mark was published, and its family before it.
+        let series = load(Control::SERIES_USED, SectionKind::Series);
+        // SYNC(families-used): loaded after the series, so that each of them finds its family.
+        let families = load(Control::FAMILIES_USED, SectionKind::Families);
+        Self { series, families }
+    }
+}
+
+/// Parses the structure of a region.
+pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
+    let used = HighWater::load(view, sections);
+    let section = |kind| sections.section(kind);
+    let text_bytes = section(SectionKind::Strings).count + section(SectionKind::LabelAreas).count;
+    let mut parser = Parser {
+        view,
+        sections,
+        used,
+        schema: Schema::default(),
+        open_slots: Vec::new(),
+        exposed: HashMap::new(),
+        blocks: BTreeMap::new(),
+        // A writer that shares equal strings may refer to one more than once; a file that refers to all of them over
+        // and over must not cost more than a small multiple of its own size.
+        text_budget: text_bytes + 256 * used.series,
+        bounds_budget: section(SectionKind::Bounds).count + sections.cells(),
+    };
+    for (offset, kind, name) in [
+        (Control::SERIES_USED, SectionKind::Series, "series_used"),
+        (Control::FAMILIES_USED, SectionKind::Families, "families_used"),
+    ] {
+        let (found, capacity) = (view.load(offset).unwrap_or(0), sections.section(kind).count);
+        if found > capacity {
+            parser.schema.damage(format!("control word {name}"), format_args!("{found} of {capacity}"));
+        }
+    }
+    for index in 0..used.families {
+        parser.family(index);
+    }
+    Parsed { schema: parser.schema, used, open_slots: parser.open_slots }
+}
+
+/// The state word of a series slot, Acquire; 0 (free) outside the section.
+pub(crate) fn slot_state(view: WordView<'_>, series: Section, slot: u32) -> SlotWord {
+    // SYNC(series-publish): whoever finds the slot live or retired sees its descriptor, labels and cells.
+    SlotWord::from_bits(series.entry(u64::from(slot)).and_then(|entry| view.load_acquire(entry)).unwrap_or(0))
+}
+
+/// A record copied out of live memory, its first word replaced by the state that was loaded with Acquire before.
+pub(crate) fn record<T: Words>(view: WordView<'_>, entry: u64) -> Option<T> {
+    // SYNC(family-publish): whoever finds the record live sees all of it, and its strings.
+    let state = view.load_acquire(entry)?;
+    let mut words = vec![0; T::WORDS];
+    view.copy(entry, &mut words)?;
+    *words.first_mut()? = state;
+    T::from_words(&words)
+}
+
+struct Parser<'a> {
+    view: WordView<'a>,
+    sections: &'a SectionTable,
+    used: HighWater,
+    schema: Schema,
+    open_slots: Vec<(u32, u64)>,
+    /// Every name that some format shows, with the family that shows it.
+    exposed: HashMap<String, String>,
+    /// First slot of each accepted family's block, and its end.
+    blocks: BTreeMap<u32, u64>,
+    /// Bytes of text that may still be copied.
+    text_budget: u64,
+    /// Histogram bounds that may still be made.
+    bounds_budget: u64,
+}
+
+impl Parser<'_> {
+    fn family(&mut self, index: u64) {
+        let place = format!("family {index}");
+        let families = self.sections.section(SectionKind::Families);
+        let Some(record) = families.entry(index).and_then(|entry| record::<FamilyRecord>(self.view, entry)) else {
+            return self.schema.damage(place, "its record is outside the file");
+        };
+        match self.checked_family(&record) {
+            Ok(family) => {
+                if record.series_slots > 0 {
+                    self.blocks.insert(record.first_series, block(&record).end);
+                }
+                for name in exposed(&family) {
+                    self.exposed.insert(name, family.name.clone());
+                }
+                self.series(index, &record, family);
+            }
+            Err(what) => {
+                let name = self.text(SectionKind::Strings, record.name, "name").unwrap_or_default();
+                let named = label_block::is_metric_name(&name);
+                self.schema.damage(if named { format!("{place} ({name})") } else { place }, what);
+            }
+        }
+    }
+
+    fn checked_family(&mut self, record: &FamilyRecord) -> Result<Family, String> {
+        let count = |kind| self.sections.section(kind).count;
+        let capacities = (count(SectionKind::Series), count(SectionKind::Bounds), count(SectionKind::LabelAreas));
+        record.check(capacities.0, capacities.1, capacities.2).map_err(|error| error.to_string())?;
+        if !record.slot().is_readable() {
+            return Err(format!("state {:?} below the high-water mark", record.slot().state()));
+        }
+        let (kind, number, aggregation) = record.meaning().map_err(|error| error.to_string())?;
+        check_number(kind, number)?;
+        let scale = f64::from_bits(record.scale);
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(format!("scale {scale} is no positive number"));
+        }
+        let mut family = Family {
+            label_names: self.label_names(record)?,
+            states: self.states(record, kind)?,
+            unit: self.text(SectionKind::Strings, record.unit, "unit")?,
+            help: self.text(SectionKind::Strings, record.help, "help")?,
+            aggregation,
+            scale,
+            schema: record.schema,
+            range: (f64::from_bits(record.range_lower), f64::from_bits(record.range_upper)),
+            open: record.is_open(),
+            created_realtime_ns: record.created_realtime_ns,
+            ..Family::new(self.text(SectionKind::Strings, record.name, "name")?, String::new(), kind, number)
+        };
+        check_names(&family)?;
+        if let Some((name, other)) = exposed(&family).find_map(|name| self.exposed.get_key_value(&name)) {
+            return Err(format!("shows {name}, as family {other} does"));
+        }
+        let slots = block(record);
+        let before = self.blocks.range(..slots.end.min(u64::from(u32::MAX)) as u32).next_back();
+        if before.is_some_and(|(_, end)| *end > slots.start && !slots.is_empty()) {
+            return Err(format!("its series {}..{} overlap another family's", slots.start, slots.end));
+        }
+        family.bounds = self.bounds(record, &family)?;
+        Ok(family)
+    }
+
+    fn series(&mut self, index: u64, record: &FamilyRecord, mut family: Family) {
+        let start = self.schema.series.len();
+        let slots = block(record);
+        for slot in slots.start..slots.end.min(self.used.series) {
+            // Both fit: `HighWater` is below 2^24.
+            let (slot, family_index) = (slot as u32, index as u32);
+            match self.one_series(slot, family_index, record, &family) {
+                Ok(Some(series)) => self.schema.series.push(series),
+                Ok(None) => {}
+                Err(what) => self.schema.damage(format!("series {slot} of {}", family.name), what),
+            }
+        }
+        let twins = twins(self.schema.series.get(start..).unwrap_or_default());
+        if !twins.is_empty() {
+            for (index, series) in self.schema.series.split_off(start).into_iter().enumerate() {
+                if twins.contains(&index) {
+                    let place = format!("series {} of {}", series.slot, family.name);
+                    self.schema.damage(place, "another series of the family has the same labels");
+                } else {
+                    self.schema.series.push(series);
+                }
+            }
+        }
+        family.series = start..self.schema.series.len();
+        self.schema.families.push(family);
+    }
+
+    /// One series; `None` where an open family's slot holds none just now.
+    fn one_series(
+        &mut self,
+        slot: u32,
+        family_index: u32,
+        family_record: &FamilyRecord,
+        family: &Family,
+    ) -> Result<Option<Series>, String> {
+        let section = self.sections.section(SectionKind::Series);
+        let state = slot_state(self.view, section, slot);
+        if family.open {
+            self.open_slots.push((slot, state.bits()));
+        }
+        if !state.is_readable() {
+            return match state.state() {
+                Some(SlotState::Free | SlotState::Building) if family.open => Ok(None),
+                Some(found) => Err(format!("state {found:?} below the high-water mark")),
+                None => Err(format!("state word {:#x} is not a state of this layout", state.bits())),
+            };
+        }
+        let mut words = [0; SeriesRecord::WORDS];
+        let copied = section.entry(u64::from(slot)).and_then(|entry| self.view.copy(entry, &mut words));
+        let record = copied.and_then(|()| SeriesRecord::from_words(&words)).ok_or("its record is outside the file")?;
+        let record = SeriesRecord { state: state.bits(), ..record };
+        let shared = family.kind.in_shared_plane();
+        let plane = if shared { self.sections.section(SectionKind::Shared).count } else { self.sections.cells() };
+        let checked = record.check(family_index, family_record, plane).map_err(|error| error.to_string());
+        let labels = checked.and_then(|()| {
+            if !shared && record.cells > 0 && record.cell < LANE_HEADER_CELLS as u64 {
+                return Err(format!("cell {} is one of the lane's header", record.cell));
+            }
+            self.labels(slot, &record, family_record, family)
+        });
+        if family.open {
+            // The slot may have been given to another series while it was copied; then nothing of the copy counts.
+            fence(Ordering::Acquire);
+            let after = slot_state(self.view, section, slot);
+            if after.generation() != state.generation() || !after.is_readable() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Series {
+            family: self.schema.families.len(),
+            slot,
+            generation: state.generation(),
+            labels: labels?,
+            created_realtime_ns: record.created_realtime_ns,
+            retired: state.state() == Some(SlotState::Retired),
+            cell: record.cell,
+            cells: record.cells,
+        }))
+    }
+
+    fn labels(
+        &mut self,
+        slot: u32,
+        record: &SeriesRecord,
+        family_record: &FamilyRecord,
+        family: &Family,
+    ) -> Result<String, String> {
+        let labels = if family.open {
+            let len = u64::from(family_record.label_area_len);
+            let area = family_record.label_area_offset + u64::from(slot - family_record.first_series) * len;
+            let start = u64::from(record.labels.offset);
+            if start < area || start + u64::from(record.labels.len) > area + len {
+                return Err(format!("its labels are outside the slot's own area at {area}..{}", area + len));
+            }
+            self.text(SectionKind::LabelAreas, record.labels, "labels")?
+        } else {
+            self.text(SectionKind::Strings, record.labels, "labels")?
+        };
+        if !(family.open && labels == label_block::OVERFLOW) {
+            label_block::check(&labels, &family.label_names)?;
+        }
+        Ok(labels)
+    }
+
+    fn label_names(&mut self, record: &FamilyRecord) -> Result<Vec<String>, String> {
+        let joined = self.text(SectionKind::Strings, record.label_names, "label names")?;
+        let names: Vec<String> = joined.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if names.len() != record.label_count as usize || joined.is_empty() != names.is_empty() {
+            return Err(format!("{} label names where it says {}", names.len(), record.label_count));
+        }
+        let mut seen = HashSet::new();
+        match names.iter().find(|name| !label_block::is_label_name(name) || !seen.insert(name.as_str())) {
+            Some(bad) => Err(format!("{:?} is no label name, is reserved, or stands twice", shortened(bad))),
+            None => Ok(names),
+        }
+    }
+
+    fn states(&mut self, record: &FamilyRecord, kind: Kind) -> Result<Vec<String>, String> {
+        if kind != Kind::StateSet {
+            return Ok(Vec::new());
+        }
+        let joined = self.text(SectionKind::Strings, record.states, "states")?;
+        let names = joined.strip_suffix('\0').ok_or("its state names do not end in a zero byte")?;
+        let names: Vec<String> = names.split('\0').map(str::to_owned).collect();
+        let distinct: HashSet<&String> = names.iter().collect();
+        if names.len() > 64 || distinct.len() != names.len() || names.iter().any(String::is_empty) {
+            return Err(format!("{} state names: at most 64, all different, none empty", names.len()));
+        }
+        Ok(names)
+    }
+
+    /// Upper bounds as shown. The budget keeps families that share bounds or cells from multiplying work.
+    fn bounds(&mut self, record: &FamilyRecord, family: &Family) -> Result<Vec<f64>, String> {
+        let count = match family.kind {
+            Kind::HistogramBounds => u64::from(record.bounds_count),
+            Kind::HistogramExponential => u64::from(record.cells_per_series.saturating_sub(2)),
+            _ => return Ok(Vec::new()),
+        };
+        self.bounds_budget =
+            self.bounds_budget.checked_sub(count).ok_or("the families' bounds are more than the region can hold")?;
+        let mut bounds = Vec::with_capacity(count as usize);
+        if family.kind == Kind::HistogramExponential {
+            let (lower, upper) = family.range;
+            let (first, last) = exponential_buckets(family.schema, lower, upper).ok_or("its range makes no buckets")?;
+            let per_doubling = f64::from(1_u32 << family.schema.clamp(0, 31));
+            bounds.push(family.shown(lower));
+            bounds.extend((first..=last).map(|bucket| family.shown((f64::from(bucket) / per_doubling).exp2())));
+        } else {
+            let section = self.sections.section(SectionKind::Bounds);
+            let mut words = vec![0; count as usize];
+            let copied = section.entry(record.bounds_index).and_then(|first| self.view.copy(first, &mut words));
+            if copied.is_none() && count > 0 {
+                return Err("its bounds are outside the file".to_owned());
+            }
+            bounds.extend(words.into_iter().map(|bits| {
+                family.shown(match family.number {
+                    Number::U64 => bits as f64,
+                    Number::I64 => bits.cast_signed() as f64,
+                    Number::F64 => f64::from_bits(bits),
+                })
+            }));
+        }
+        let ascending = bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|bound| bound.is_finite());
+        if ascending { Ok(bounds) } else { Err("its bounds are not ascending finite numbers".to_owned()) }
+    }
+
+    fn text(&mut self, section: SectionKind, at: StrRef, field: &str) -> Result<String, String> {
+        if at.len == 0 {
+            return Ok(String::new());
+        }
+        let section = self.sections.section(section);
+        let range = at.check(section.count).map_err(|error| format!("{field}: {error}"))?;
+        let len = u64::from(at.len);
+        self.text_budget =
+            self.text_budget.checked_sub(len).ok_or("the region's strings are used more often than it can hold")?;
+        let bytes = self.view.bytes(section.offset + range.start, len);
+        let bytes = bytes.ok_or_else(|| format!("{field}: outside the file"))?;
+        String::from_utf8(bytes).map_err(|error| format!("{field}: no UTF-8 after {} bytes", error.utf8_error().valid_up_to()))
+    }
+}
+
+/// The family's block of slots. It was checked to end inside the section, or is about to be.
+fn block(record: &FamilyRecord) -> Range<u64> {
+    let first = u64::from(record.first_series);
+    first..first + u64::from(record.series_slots)
+}
+
+/// Which of these series have the labels of an earlier one.
+fn twins(series: &[Series]) -> HashSet<usize> {
+    let mut seen = HashSet::with_capacity(series.len());
+    series.iter().enumerate().filter(|(_, series)| !seen.insert(series.labels.as_str())).map(|(index, _)| index).collect()
+}
+
+fn check_number(kind: Kind, number: Number) -> Result<(), String> {
+    let known = match kind {
+        Kind::Counter | Kind::HistogramBounds | Kind::HistogramExponential => number != Number::I64,
+        Kind::UpDownCounter => number != Number::F64,
+        Kind::WatermarkMax | Kind::WatermarkMin => number != Number::U64,
+        Kind::Gauge | Kind::Info | Kind::StateSet => true,
+    };
+    if known { Ok(()) } else { Err(format!("a {} is not made of {number:?}", kind.as_str())) }
+}
+
+/// Name and unit by the rules that a writer keeps, so that every format can show them.
+fn check_names(family: &Family) -> Result<(), String> {
+    let name = family.name.as_str();
+    if !label_block::is_metric_name(name) || name.len() > 255 {
+        return Err(format!("{:?} is no metric name", shortened(name)));
+    }
+    if name.starts_with("tacho_") {
+        return Err("its name starts with tacho_, as only the exporter's own do".to_owned());
+    }
+    let base = base(family);
+    if (family.kind == Kind::Counter) != name.ends_with("_total") || base.is_empty() {
+        return Err("names of counters end in _total, and no others do".to_owned());
+    }
+    if family.kind == Kind::Info && !name.ends_with("_info") {
+        return Err("the name of an info does not end in _info".to_owned());
+    }
+    let fits = base.strip_suffix(family.unit.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('_'));
+    if !family.unit.is_empty() && (!label_block::is_unit(&family.unit) || !fits) {
+        return Err(format!("unit {:?} is not the name's suffix", shortened(&family.unit)));
+    }
+    Ok(())
+}
+
+/// The name that OpenMetrics gives the family.
+fn base(family: &Family) -> &str {
+    let suffix = match family.kind {
+        Kind::Counter => "_total",
+        Kind::Info => "_info",
+        _ => "",
+    };
+    family.name.strip_suffix(suffix).unwrap_or(&family.name)
+}
+
+/// Every name that some format shows for a family: no two families may share one.
+fn exposed(family: &Family) -> impl Iterator<Item = String> + use<> {
+    let suffixes: &[&str] = match family.kind {
+        Kind::Counter => &["", "_total", "_created"],
+        Kind::HistogramBounds | Kind::HistogramExponential => &["", "_bucket", "_sum", "_count", "_created"],
+        Kind::Info => &["", "_info"],
+        _ => &[""],
+    };
+    let base = base(family).to_owned();
+    suffixes.iter().map(move |suffix| format!("{base}{suffix}"))
+}
+
+/// Enough of a foreign string for a message.
+fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}

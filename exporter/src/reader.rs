@@ -1,0 +1,348 @@
+//! Takes snapshots of one region: the only code that turns mapped memory into what renderers see.
+//!
+//! A [`RegionReader`] holds its file open and mapped, so it goes on reading what it opened, whatever happens to the
+//! path. It writes nothing and takes no lock of the region's. Threads may share it; snapshots of one region queue.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tachograph_layout::{Control, MemoryLock, RegionState, SectionKind, WordView};
+
+use crate::lock::LockError;
+use crate::parse::{self, HighWater};
+use crate::region_file::{OpenError, RegionFile};
+use crate::schema::Schema;
+use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
+use crate::values::{self, ReadPlan};
+use crate::verify::{self, Finding};
+use crate::Verdict;
+
+/// Why a region can't be read any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file was cut while it was open.
+    #[error("{path}: cut short: {found} bytes where it had {expected}", path = path.display())]
+    CutShort {
+        /// The path.
+        path: PathBuf,
+        /// Length now.
+        found: u64,
+        /// Length when it was opened.
+        expected: u64,
+    },
+    /// Its length can't be asked.
+    #[error("{path}: can't be read", path = path.display())]
+    Stat {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// Its lock can't be asked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// Reads one region.
+///
+/// ```
+/// use tachograph_exporter::RegionReader;
+/// let error = RegionReader::open("/nowhere/mc-0.tacho".as_ref()).unwrap_err();
+/// assert!(error.is_not_found() && error.to_string().starts_with("/nowhere/mc-0.tacho: "));
+/// ```
+#[derive(Debug)]
+pub struct RegionReader {
+    file: RegionFile,
+    cache: Mutex<Cache>,
+}
+
+/// What one snapshot leaves for the next.
+#[derive(Debug, Default)]
+struct Cache {
+    structure: Option<Structure>,
+    /// Buffers given back by [`RegionReader::recycle`].
+    spare: Vec<(Vec<u64>, Vec<u64>)>,
+}
+
+/// A parsed structure and what tells whether it still stands.
+#[derive(Debug, Clone)]
+struct Structure {
+    word: u64,
+    used: HighWater,
+    schema: Arc<Schema>,
+    plan: Arc<ReadPlan>,
+    open_slots: Arc<Vec<(u32, u64)>>,
+}
+
+/// How often to wait for an even structure word: a slot is given away within microseconds.
+const SETTLE_TRIES: u32 = 64;
+/// How often all values are read again because the structure changed meanwhile. Few: in a region whose slots change
+/// hands all the time it always did, and the check of each slot at the end is enough.
+const READ_TRIES: u32 = 4;
+/// Pairs of buffers kept.
+const SPARE: usize = 2;
+
+impl RegionReader {
+    /// Opens a region file: `<name>.tacho` in its place, an archived one, or a copy.
+    ///
+    /// # Errors
+    /// [`OpenError`] saying what was found and what is supported.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { file: RegionFile::open(path)?, cache: Mutex::default() })
+    }
+
+    /// Where the region was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
+    /// The region's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// The region's own id.
+    #[must_use]
+    pub const fn uuid(&self) -> [u8; 16] {
+        self.file.header.uuid
+    }
+
+    /// When the region was built: nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn created_realtime_ns(&self) -> u64 {
+        self.file.header.created_realtime_ns
+    }
+
+    /// What became of the writer, asked now.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the file was cut or the lock can't be asked.
+    pub fn verdict(&self) -> Result<Verdict, ReadError> {
+        self.check_length()?;
+        Ok(self.file.facts(self.state())?.verdict())
+    }
+
+    /// Facts about the region without its values.
+    ///
+    /// # Errors
+    /// As [`RegionReader::verdict`].
+    pub fn info(&self) -> Result<RegionInfo, ReadError> {
+        let verdict = self.verdict()?;
+        let lanes = self.file.sections.section(SectionKind::Lanes);
+        let view = self.view();
+        let used = values::lanes_used(view, &self.file.sections);
+        let dropped = (0..used).filter_map(|lane| view.load(lanes.entry(lane)?)).fold(0, u64::wrapping_add);
+        Ok(self.info_with(verdict, dropped))
+    }
+
+    /// A snapshot of structure and values. The structure is shared with the snapshot before where it did not change.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the file was cut or the lock can't be asked.
+    pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
+        let verdict = self.verdict()?;
+        let view = self.view();
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut lane, mut shared) = cache.spare.pop().unwrap_or_default();
+        let mut tries = 0;
+        let structure = loop {
+            let word = settled(view, verdict);
+            let structure = cache.current(view, &self.file, word);
+            values::read(view, &self.file.sections, &structure.plan, &mut lane, &mut shared);
+            // The values above are read before the structure word below.
+            fence(Ordering::Acquire);
+            tries += 1;
+            let same = view.load(Control::STRUCTURE) == Some(word) && word.is_multiple_of(2);
+            if same || !verdict.is_alive() || tries >= READ_TRIES {
+                break structure;
+            }
+        };
+        let schema = self.still_there(&structure);
+        let region = self.info_with(verdict, lane.first().copied().unwrap_or(0));
+        Ok(Snapshot { region, schema, lane, shared })
+    }
+
+    /// Takes a snapshot's buffers back, so that the next one allocates nothing.
+    pub fn recycle(&self, snapshot: Snapshot) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.spare.len() < SPARE {
+            cache.spare.push(snapshot.into_buffers());
+        }
+    }
+
+    /// Checks every structure; a healthy region gives no finding.
+    #[must_use]
+    pub fn verify(&self) -> Vec<Finding> {
+        match self.verdict() {
+            Ok(verdict) => verify::verify(&self.file, verdict),
+            Err(error) => vec![Finding::error("file", error)],
+        }
+    }
+
+    /// Whether the path still leads to this region.
+    pub(crate) fn is_current(&self) -> bool {
+        self.file.is_current()
+    }
+
+    /// Whether the file lost its name and its writer still lives.
+    pub(crate) fn is_unlinked_alive(&self) -> bool {
+        self.file.links().is_ok_and(|links| links == 0) && self.verdict().is_ok_and(Verdict::is_alive)
+    }
+
+    fn view(&self) -> WordView<'_> {
+        self.file.map.view()
+    }
+
+    fn state(&self) -> Option<RegionState> {
+        self.view().load_acquire(Control::STATE).and_then(RegionState::from_wire)
+    }
+
+    /// A load from a page that was cut off would raise SIGBUS, so the length is asked before anything is loaded.
+    fn check_length(&self) -> Result<(), ReadError> {
+        let path = || self.file.path.clone();
+        let expected = self.file.header.file_len;
+        match self.file.length() {
+            Ok(found) if found < expected => Err(ReadError::CutShort { path: path(), found, expected }),
+            Ok(_) => Ok(()),
+            Err(source) => Err(ReadError::Stat { path: path(), source }),
+        }
+    }
+
+    /// The schema without series whose slots were given away while their values were read. Only an open family's slots
+    /// ever change hands.
+    fn still_there(&self, structure: &Structure) -> Arc<Schema> {
+        if structure.open_slots.is_empty() {
+            return Arc::clone(&structure.schema);
+        }
+        let (view, section) = (self.view(), self.file.sections.section(SectionKind::Series));
+        let gone = |slot, generation| {
+            let now = parse::slot_state(view, section, slot);
+            now.generation() != generation || !now.is_readable()
+        };
+        let schema = &structure.schema;
+        let open = |series: &crate::Series| schema.families.get(series.family).is_some_and(|family| family.open);
+        let lost: Vec<bool> =
+            schema.series.iter().map(|series| open(series) && gone(series.slot, series.generation)).collect();
+        if lost.contains(&true) { Arc::new(without(schema, &lost)) } else { Arc::clone(schema) }
+    }
+
+    fn info_with(&self, verdict: Verdict, dropped_observations: u64) -> RegionInfo {
+        let (header, view) = (&self.file.header, self.view());
+        let word = |offset| view.load(offset).unwrap_or(0);
+        let usage = |used: u64, kind| {
+            let capacity = self.file.sections.section(kind).count;
+            Usage { used: used.min(capacity), capacity }
+        };
+        let (cells, lanes) = (self.file.sections.cells(), values::lanes_used(view, &self.file.sections));
+        RegionInfo {
+            name: self.file.name.clone(),
+            path: self.file.path.clone(),
+            uuid: header.uuid,
+            verdict,
+            pid: header.pid,
+            pid_namespace: header.pid_namespace,
+            process_start_ticks: header.process_start_ticks,
+            ticks_per_second: header.ticks_per_second,
+            boot_id: header.boot_id,
+            created_realtime_ns: header.created_realtime_ns,
+            created_monotonic_ns: header.created_monotonic_ns,
+            tick_period_ns: header.tick_period_ns,
+            ticks: word(Control::TICKS),
+            tick_monotonic_ns: word(Control::TICK_MONOTONIC_NS),
+            tick_realtime_ns: word(Control::TICK_REALTIME_NS),
+            state: self.state(),
+            state_realtime_ns: word(Control::STATE_REALTIME_NS),
+            exe: printable(&header.exe()),
+            host: printable(&header.host()),
+            version: printable(&header.version()),
+            build_id: header.build_id(),
+            restarts: header.restarts,
+            capacity: Capacity {
+                series: usage(word(Control::SERIES_USED), SectionKind::Series),
+                families: usage(word(Control::FAMILIES_USED), SectionKind::Families),
+                cells: Usage { used: word(Control::CELLS_USED).min(cells), capacity: cells },
+                strings: usage(word(Control::STRINGS_USED), SectionKind::Strings),
+                label_areas: usage(word(Control::LABEL_AREAS_USED), SectionKind::LabelAreas),
+                bounds: usage(word(Control::BOUNDS_USED), SectionKind::Bounds),
+                shared: usage(word(Control::SHARED_USED), SectionKind::Shared),
+                lanes: usage(lanes, SectionKind::Lanes),
+            },
+            memory_locked: header.memory_lock == MemoryLock::Held.to_wire(),
+            lane_overflows: word(Control::LANE_OVERFLOWS),
+            registrations_dropped: word(Control::REGISTRATIONS_DROPPED),
+            label_overflows: word(Control::LABEL_OVERFLOWS),
+            dropped_observations,
+            unlinked: word(Control::UNLINKED) == 1 || self.file.links().is_ok_and(|links| links == 0),
+            file_len: header.file_len,
+            archived: self.file.in_archive(),
+        }
+    }
+}
+
+impl Cache {
+    /// The structure as it is now: the cached one where nothing changed, else parsed anew.
+    fn current(&mut self, view: WordView<'_>, file: &RegionFile, word: u64) -> Structure {
+        let section = file.sections.section(SectionKind::Series);
+        let stands = |structure: &Structure| {
+            structure.word == word
+                && structure.used == HighWater::load(view, &file.sections)
+                // Neither taking a free slot nor retiring a series touches the words above.
+                && structure.open_slots.iter().all(|(slot, state)| {
+                    parse::slot_state(view, section, *slot).bits() == *state
+                })
+        };
+        if let Some(structure) = self.structure.as_ref().filter(|structure| stands(structure)) {
+            return structure.clone();
+        }
+        let parsed = parse::parse(view, &file.sections);
+        // An equal schema stays the same `Arc`, so that plans made of it stay good, too.
+        let schema = match &self.structure {
+            Some(before) if *before.schema == parsed.schema => Arc::clone(&before.schema),
+            _ => Arc::new(parsed.schema),
+        };
+        let plan = Arc::new(ReadPlan::new(&schema));
+        let open_slots = Arc::new(parsed.open_slots);
+        self.structure.insert(Structure { word, used: parsed.used, schema, plan, open_slots }).clone()
+    }
+}
+
+/// The structure word once it is even. A dead writer's odd word is final, and so is one that stays odd: then the check
+/// of each slot alone decides.
+fn settled(view: WordView<'_>, verdict: Verdict) -> u64 {
+    let mut word = view.load_acquire(Control::STRUCTURE).unwrap_or(0);
+    for _ in 0..SETTLE_TRIES {
+        if word.is_multiple_of(2) || !verdict.is_alive() {
+            break;
+        }
+        std::thread::yield_now();
+        word = view.load_acquire(Control::STRUCTURE).unwrap_or(0);
+    }
+    word
+}
+
+/// A schema without some of its series.
+fn without(schema: &Schema, lost: &[bool]) -> Schema {
+    let mut left = Schema { series: Vec::with_capacity(schema.series.len()), ..schema.clone() };
+    left.series.clear();
+    for family in &mut left.families {
+        let start = left.series.len();
+        for index in family.series.clone() {
+            if let (Some(series), Some(false)) = (schema.series.get(index), lost.get(index)) {
+                left.series.push(series.clone());
+            }
+        }
+        family.series = start..left.series.len();
+    }
+    left
+}
+
+/// A foreign string without control characters, which would move a terminal's cursor or break a line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}

@@ -1,0 +1,9 @@
+//! The reading half of the library on region files that are laid out by hand: values, verdicts, hostile bytes,
+//! directories.
+
+mod builder;
+mod directories;
+mod hostile;
+mod values;
+mod verdicts;
+mod verifying;
