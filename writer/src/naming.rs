@@ -71,19 +71,13 @@ pub(crate) fn check_label(name: &str) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Every name that some format shows for a family; no other family may show any of them.
-pub(crate) fn exposed(name: &str, kind: Kind) -> Vec<String> {
-    let suffixes: &[&str] = match kind {
-        Kind::Counter => &["", "_total", "_created"],
-        Kind::HistogramBounds | Kind::HistogramExponential => &["", "_bucket", "_sum", "_count", "_created"],
-        Kind::Info => &["", "_info"],
-        _ => &[""],
-    };
-    let base = match kind {
+/// The family's name in OpenMetrics, which strips what counters and infos end in. Two families that share it can't be
+/// exposed side by side. (Other suffixes need no such care: [`check`] refuses them in every name.)
+pub(crate) fn openmetrics_family(name: &str, kind: Kind) -> &str {
+    match kind {
         Kind::Counter | Kind::Info => base(name),
         _ => name,
-    };
-    suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
+    }
 }
 
 /// The label block of a series as it is printed: `a="x",b="y"`, values escaped.

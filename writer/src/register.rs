@@ -34,16 +34,45 @@ pub(crate) struct Registry {
     attached: &'static Attached,
     layout: Layout,
     families: HashMap<String, Entry>,
-    /// Every name that some format shows, and the family that shows it.
-    exposed: HashMap<String, String>,
+    /// The name of each family in OpenMetrics, and its own.
+    bases: HashMap<String, String>,
     used: Used,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// Everything that must be the same for the name to be the same family.
-    signature: String,
+    identity: Identity,
     first: u64,
+}
+
+/// Everything that must be the same for a name to be the same family.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    kind: Kind,
+    number: Number,
+    aggregation: Aggregation,
+    unit: String,
+    help: String,
+    label_names: Vec<&'static str>,
+    label_sets: Vec<Vec<&'static str>>,
+}
+
+impl std::fmt::Display for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let number = match self.number {
+            Number::U64 => "u64",
+            Number::I64 => "i64",
+            Number::F64 => "f64",
+        };
+        write!(f, "{} of {number}", self.kind.as_str())?;
+        if !self.unit.is_empty() {
+            write!(f, " in {}", self.unit)?;
+        }
+        if !self.label_names.is_empty() {
+            write!(f, " by {} ({} series)", self.label_names.join(", "), self.label_sets.len())?;
+        }
+        write!(f, ", merged by {:?}, HELP {:?}", self.aggregation, self.help)
+    }
 }
 
 /// High-water marks, of which the control block holds copies for readers.
@@ -60,38 +89,36 @@ impl Registry {
     pub(crate) fn new(attached: &'static Attached, layout: Layout) -> Self {
         let used = Used { families: 0, series: 0, strings: 0, cells: LANE_HEADER_CELLS as u64, shared: 0 };
         attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
-        Self { attached, layout, families: HashMap::new(), exposed: HashMap::new(), used }
+        Self { attached, layout, families: HashMap::new(), bases: HashMap::new(), used }
     }
 
     /// The first cell of the family's series: an index of a lane cell, or the file offset of a line.
     pub(crate) fn get_or_create(&mut self, request: &Request<'_>) -> Result<u64, RegisterError> {
-        let signature = request.signature();
         if let Some(entry) = self.families.get(&request.desc.name) {
-            return if entry.signature == signature {
+            let wanted = request.identity();
+            return if entry.identity == wanted {
                 Ok(entry.first)
             } else {
-                let (name, found) = (request.desc.name.clone(), entry.signature.clone());
-                Err(RegisterError::Clash { name, found, wanted: signature })
+                let (name, found) = (request.desc.name.clone(), entry.identity.to_string());
+                Err(RegisterError::Clash { name, found, wanted: wanted.to_string() })
             };
         }
         request.check()?;
-        let exposed = naming::exposed(&request.desc.name, request.kind);
-        for name in &exposed {
-            if let Some(other) = self.exposed.get(name) {
-                return Err(RegisterError::Suffix {
-                    name: request.desc.name.clone(),
-                    kind: request.kind,
-                    exposed: name.clone(),
-                    other: other.clone(),
-                });
-            }
+        let base = naming::openmetrics_family(&request.desc.name, request.kind);
+        if let Some(other) = self.bases.get(base) {
+            return Err(RegisterError::Suffix {
+                name: request.desc.name.clone(),
+                kind: request.kind,
+                exposed: base.to_owned(),
+                other: other.clone(),
+            });
         }
         let blocks: Vec<String> =
             request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
         self.check_room(request, &blocks)?;
         let first = self.publish(request, &blocks);
-        self.families.insert(request.desc.name.clone(), Entry { signature, first });
-        self.exposed.extend(exposed.into_iter().map(|name| (name, request.desc.name.clone())));
+        self.families.insert(request.desc.name.clone(), Entry { identity: request.identity(), first });
+        self.bases.insert(base.to_owned(), request.desc.name.clone());
         Ok(first)
     }
 
@@ -259,24 +286,16 @@ impl Request<'_> {
         Ok(())
     }
 
-    /// What makes two registrations of a name the same family, in words for the error that names both.
-    fn signature(&self) -> String {
-        let number = match self.number {
-            Number::U64 => "u64",
-            Number::I64 => "i64",
-            Number::F64 => "f64",
-        };
-        let labels = self.label_names.join(",");
-        let unit = if self.desc.unit.is_empty() { "" } else { " in " };
-        format!(
-            "{kind} of {number}{unit}{}, labels {{{labels}}}, {} series {:016x}, HELP {:?}, merged by {:?}",
-            self.desc.unit,
-            self.label_sets.len(),
-            fnv1a(&self.label_sets.iter().flatten().copied().collect::<Vec<_>>().join("\0")),
-            self.desc.help,
-            self.aggregation,
-            kind = self.kind.as_str(),
-        )
+    fn identity(&self) -> Identity {
+        Identity {
+            kind: self.kind,
+            number: self.number,
+            aggregation: self.aggregation,
+            unit: self.desc.unit.clone(),
+            help: self.desc.help.clone(),
+            label_names: self.label_names.clone(),
+            label_sets: self.label_sets.clone(),
+        }
     }
 
     /// Bytes of the strings section that the family takes.

@@ -150,3 +150,52 @@ fn a_dead_writers_odd_structure_word_is_final() {
     assert_eq!(snapshot.schema.series[0].created_realtime_ns, 5);
     assert_eq!(snapshot.value(0), Value::U64(321));
 }
+
+#[test]
+fn a_legal_history_never_reads_below_zero() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tachograph_layout::{LaneOffset, WriterMap, fix_lane_count};
+
+    assert_eq!(fix_lane_count(LANES as usize), LANES as usize);
+    let directory = directory();
+    let mut region = Region::new("mc-0");
+    // Far apart, so that much happens between the reads of one and the other.
+    let filler = crate::builder::FamilySpec {
+        bounds: &std::array::from_fn::<f64, 200, _>(|bound| bound as f64),
+        ..crate::builder::FamilySpec::of("app_filler", Kind::HistogramBounds, tachograph_exporter::Number::F64)
+    };
+    region.family(&filler);
+    let live = region.family(&crate::builder::FamilySpec::of(
+        "app_live",
+        Kind::UpDownCounter,
+        tachograph_exporter::Number::I64,
+    ));
+    let path = region.write(directory.path());
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let map = WriterMap::of_file(&file, &region.layout).unwrap().leak();
+    let cells = map.lane_block::<2>(live.cell, 1).unwrap().series(0);
+    let reader = RegionReader::open(&path).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (ups, downs) = (cells.cell::<0>(), cells.cell::<1>());
+            while !done.load(Ordering::Relaxed) {
+                for (up, down) in [(0, 1), (1, 2), (2, 0)] {
+                    let (up, down) = (LaneOffset::new(up).unwrap(), LaneOffset::new(down).unwrap());
+                    let word = ups.at(up);
+                    word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    let word = downs.at(down);
+                    // SYNC(updown): as the writer's handle stores it.
+                    word.store(word.load(Ordering::Relaxed) + 1, Ordering::Release);
+                }
+            }
+        });
+        for _ in 0..5_000 {
+            let snapshot = reader.snapshot().unwrap();
+            let Value::I64(live) = value(&snapshot, "app_live") else { panic!("an up-down counter is an integer") };
+            assert!(live >= 0, "{live}");
+            reader.recycle(snapshot);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
