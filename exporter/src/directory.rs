@@ -318,7 +318,10 @@ fn directory_is_readable(directory: &Path) -> bool {
 }
 
 fn owner(uid: u32) -> String {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map_or_else(|| uid.to_string(), |user| format!("{} ({uid})", user.name))
+    User::from_uid(Uid::from_raw(uid))
+        .ok()
+        .flatten()
+        .map_or_else(|| uid.to_string(), |user| format!("{} ({uid})", user.name))
 }
 
 fn group(gid: u32) -> String {

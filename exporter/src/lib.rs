@@ -33,3 +33,14 @@ pub use schema::{Aggregation, Damage, Family, Kind, Number, Schema, Series};
 pub use snapshot::{Capacity, PartsError, RegionInfo, Snapshot, Usage, Value};
 pub use verdict::Verdict;
 pub use verify::{Finding, Severity};
+
+pub mod filter;
+pub mod json;
+pub mod number;
+pub mod plan;
+#[cfg(feature = "server")]
+pub mod self_metrics;
+#[cfg(feature = "server")]
+pub mod serve;
+pub mod table;
+pub mod text;

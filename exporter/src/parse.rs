@@ -356,7 +356,8 @@ impl Parser<'_> {
             self.text_budget.checked_sub(len).ok_or("the region's strings are used more often than it can hold")?;
         let bytes = self.view.bytes(section.offset + range.start, len);
         let bytes = bytes.ok_or_else(|| format!("{field}: outside the file"))?;
-        String::from_utf8(bytes).map_err(|error| format!("{field}: no UTF-8 after {} bytes", error.utf8_error().valid_up_to()))
+        String::from_utf8(bytes)
+            .map_err(|error| format!("{field}: no UTF-8 after {} bytes", error.utf8_error().valid_up_to()))
     }
 }
 
@@ -369,7 +370,12 @@ fn block(record: &FamilyRecord) -> Range<u64> {
 /// Which of these series have the labels of an earlier one.
 fn twins(series: &[Series]) -> HashSet<usize> {
     let mut seen = HashSet::with_capacity(series.len());
-    series.iter().enumerate().filter(|(_, series)| !seen.insert(series.labels.as_str())).map(|(index, _)| index).collect()
+    series
+        .iter()
+        .enumerate()
+        .filter(|(_, series)| !seen.insert(series.labels.as_str()))
+        .map(|(index, _)| index)
+        .collect()
 }
 
 fn check_number(kind: Kind, number: Number) -> Result<(), String> {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tachograph_layout::{Control, MemoryLock, RegionState, SectionKind, WordView};
 
+use crate::Verdict;
 use crate::lock::LockError;
 use crate::parse::{self, HighWater};
 use crate::region_file::{OpenError, RegionFile};
@@ -17,7 +18,6 @@ use crate::schema::Schema;
 use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
 use crate::values::{self, ReadPlan};
 use crate::verify::{self, Finding};
-use crate::Verdict;
 
 /// Why a region can't be read any more.
 #[derive(Debug, thiserror::Error)]

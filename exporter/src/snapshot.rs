@@ -9,8 +9,8 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 use tachograph_layout::{Ordered, RegionState};
 
-use crate::schema::{Family, Kind, Number, Schema, Series};
 use crate::Verdict;
+use crate::schema::{Family, Kind, Number, Schema, Series};
 
 /// A region at one moment.
 ///

@@ -11,9 +11,9 @@ use tachograph_layout::{
     PulseRecord, RegionState, Section, SectionKind, SlotState, SlotWord, StrRef, WordView, Words,
 };
 
+use crate::Verdict;
 use crate::parse::{self, Parsed};
 use crate::region_file::RegionFile;
-use crate::Verdict;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -148,12 +148,15 @@ impl Check<'_> {
         }
         let state = self.word(Control::STATE);
         match RegionState::from_wire(state) {
-            None => findings.push(Finding::error(place("state"), format_args!("{state} is not a state of this layout"))),
+            None => {
+                findings.push(Finding::error(place("state"), format_args!("{state} is not a state of this layout")))
+            }
             Some(RegionState::Building) => {
                 findings.push(Finding::error(place("state"), "still being built, where the file has its name"));
             }
             Some(RegionState::Closed) if !self.word(Control::STRUCTURE).is_multiple_of(2) => {
-                findings.push(Finding::warning(place("structure"), "odd in a region that was closed in an orderly way"));
+                findings
+                    .push(Finding::warning(place("structure"), "odd in a region that was closed in an orderly way"));
             }
             Some(_) => {}
         }
@@ -253,7 +256,8 @@ impl Check<'_> {
             let Some(note) = self.committed::<NoteRecord>(section, slot, |note| note.sequence) else { continue };
             let place = format!("note {slot}");
             if (note.sequence - 1) % section.count != slot {
-                findings.push(Finding::error(&place, format_args!("number {} stands in the wrong slot", note.sequence)));
+                findings
+                    .push(Finding::error(&place, format_args!("number {} stands in the wrong slot", note.sequence)));
             }
             if !(1..=5).contains(&note.level) {
                 findings.push(Finding::warning(&place, format_args!("level {} is none of 1 to 5", note.level)));
@@ -279,7 +283,8 @@ impl Check<'_> {
             let ring = slot.checked_sub(CrashSlots::PANIC_RING);
             let expected = ring.is_none_or(|ring| (panic.sequence - 1) % CrashSlots::PANIC_RING_LEN == ring);
             if !expected {
-                findings.push(Finding::error(&place, format_args!("number {} stands in the wrong slot", panic.sequence)));
+                findings
+                    .push(Finding::error(&place, format_args!("number {} stands in the wrong slot", panic.sequence)));
             }
             findings.extend(text_finding(&place, "message", &panic.message, u64::from(panic.message_len)));
             findings.extend(text_finding(&place, "place", &panic.place, u64::from(panic.place_len)));
@@ -295,7 +300,9 @@ impl Check<'_> {
         for slot in 0..section.count.min(1 << 20) {
             let place = format!("activity {slot}");
             let read = |record: &ActivityRecord| SlotWord::from_bits(record.state);
-            let Some(record) = self.slot::<ActivityRecord>(section, slot, read, &place, &mut findings) else { continue };
+            let Some(record) = self.slot::<ActivityRecord>(section, slot, read, &place, &mut findings) else {
+                continue;
+            };
             findings.extend(text_finding(&place, "type", &record.actor_type, u64::from(record.type_len)));
             findings.extend(text_finding(&place, "id", &record.actor_id, u64::from(record.id_len)));
             let doing = StrRef { offset: record.doing as u32, len: (record.doing >> 32) as u32 };

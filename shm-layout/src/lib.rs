@@ -72,10 +72,11 @@ pub trait Words: bytemuck::Pod {
     /// ```
     /// use tachograph_layout::{SeriesRecord, Words};
     /// let record = SeriesRecord { cell: 7, ..SeriesRecord::default() };
-    /// assert_eq!(record.to_words()[2], 7);
+    /// assert_eq!(record.as_words()[2], 7);
     /// ```
-    fn to_words(&self) -> Vec<u64> {
-        bytemuck::pod_collect_to_vec(std::slice::from_ref(self))
+    fn as_words(&self) -> &[u64] {
+        // Records hold 8-byte fields, so they are aligned for it.
+        bytemuck::cast_slice(std::slice::from_ref(self))
     }
 
     /// A record from words that were copied out of a region; `None` unless there are exactly [`Words::WORDS`].

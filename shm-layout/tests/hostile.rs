@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn a_header_with_some_words_changed_is_refused_or_sound(changes in vec((0..512usize, word()), 0..6)) {
         let (header, file_len) = header();
-        let mut words = header.to_words();
+        let mut words = header.as_words().to_vec();
         for (index, value) in changes {
             words[index] = value;
         }
@@ -173,7 +173,7 @@ proptest! {
         prop_assert_eq!(SeriesRecord::from_words(&words).is_some(), words.len() == SeriesRecord::WORDS);
         let family = FamilyRecord::from_words(&words);
         prop_assert_eq!(family.is_some(), words.len() == FamilyRecord::WORDS);
-        prop_assert!(family.is_none_or(|family| family.to_words() == words));
+        prop_assert!(family.is_none_or(|family| family.as_words() == words));
     }
 
     #[test]

@@ -54,7 +54,9 @@ struct Identity {
     unit: String,
     help: String,
     label_names: Vec<&'static str>,
-    label_sets: Vec<Vec<&'static str>>,
+    series: usize,
+    /// Hash of all label values, in order.
+    values: u64,
 }
 
 impl std::fmt::Display for Identity {
@@ -69,7 +71,7 @@ impl std::fmt::Display for Identity {
             write!(f, " in {}", self.unit)?;
         }
         if !self.label_names.is_empty() {
-            write!(f, " by {} ({} series)", self.label_names.join(", "), self.label_sets.len())?;
+            write!(f, " by {} ({} series)", self.label_names.join(", "), self.series)?;
         }
         write!(f, ", merged by {:?}, HELP {:?}", self.aggregation, self.help)
     }
@@ -89,7 +91,9 @@ impl Registry {
     pub(crate) fn new(attached: &'static Attached, layout: Layout) -> Self {
         let used = Used { families: 0, series: 0, strings: 0, cells: LANE_HEADER_CELLS as u64, shared: 0 };
         attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
-        Self { attached, layout, families: HashMap::new(), bases: HashMap::new(), used }
+        let families = layout.section(SectionKind::Families).count.min(4096) as usize;
+        let (families, bases) = (HashMap::with_capacity(families), HashMap::with_capacity(families));
+        Self { attached, layout, families, bases, used }
     }
 
     /// The first cell of the family's series: an index of a lane cell, or the file offset of a line.
@@ -213,7 +217,7 @@ impl Registry {
                 cell: first_cell + index as u64 * cells,
                 labels,
                 created_realtime_ns: now,
-                labels_hash: fnv1a(block),
+                labels_hash: fnv1a(FNV_START, block),
                 ..SeriesRecord::default()
             };
             // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
@@ -245,7 +249,7 @@ impl Registry {
     /// Stores a record's words, its state word (the first) last and with Release.
     fn record<T: Words>(&self, section: SectionKind, index: u64, record: &T) {
         let Some(base) = self.layout.section(section).entry(index) else { return };
-        let words = record.to_words();
+        let words = record.as_words();
         for (index, &word) in words.iter().enumerate().skip(1) {
             self.store(base + index as u64 * 8, word);
         }
@@ -294,7 +298,8 @@ impl Request<'_> {
             unit: self.desc.unit.clone(),
             help: self.desc.help.clone(),
             label_names: self.label_names.clone(),
-            label_sets: self.label_sets.clone(),
+            series: self.label_sets.len(),
+            values: self.label_sets.iter().flatten().fold(FNV_START, |hash, value| fnv1a(fnv1a(hash, value), "\0")),
         }
     }
 
@@ -314,7 +319,9 @@ const fn padded(text: &str) -> u64 {
     (text.len() as u64).next_multiple_of(8)
 }
 
-/// FNV-1a, 64 bits.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+/// FNV-1a, 64 bits, going on from a hash (at first [`FNV_START`]).
+fn fnv1a(hash: u64, text: &str) -> u64 {
+    text.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;

@@ -179,7 +179,7 @@ impl Plan {
         header.created_monotonic_ns = monotonic;
         header.created_realtime_ns = realtime;
         header.lineage_created_realtime_ns = realtime;
-        for (index, word) in (0..).zip(header.to_words()) {
+        for (index, word) in (0..).zip(header.as_words().iter().copied()) {
             put(index * 8, word);
         }
         put(Control::STATE_REALTIME_NS, realtime);

@@ -168,8 +168,7 @@ impl Region {
         region.lane(1, nanoseconds.cell, 1);
         region.lane(1, nanoseconds.cell + 3, 2_000_000);
         region.lane(2, nanoseconds.cell + 3, 1_000_000);
-        let exponential =
-            region.family(&FamilySpec::of("app_sizes", Kind::HistogramExponential, Number::U64));
+        let exponential = region.family(&FamilySpec::of("app_sizes", Kind::HistogramExponential, Number::U64));
         region.lane(0, exponential.cell + 1, 6);
         region.lane(0, exponential.cell + 5, 12);
         let peak = region.family(&FamilySpec::of("app_peak", Kind::WatermarkMax, Number::I64));
@@ -254,7 +253,8 @@ impl Region {
             self.bounds += 1;
         }
         let shared = spec.kind.in_shared_plane();
-        let place = Place { family: self.families, slot: self.series, cell: if shared { self.shared } else { self.cells } };
+        let place =
+            Place { family: self.families, slot: self.series, cell: if shared { self.shared } else { self.cells } };
         self.record(SectionKind::Families, place.family, &record);
         for (index, block) in (0..).zip(spec.blocks) {
             let labels = if spec.open.is_some() {

@@ -206,7 +206,8 @@ fn the_same_string_over_and_over_costs_no_more_than_the_file() {
     let mut region = Region::new("mc-0");
     let blocks: Vec<String> = (0..100).map(|index| format!("a=\"{index}\"")).collect();
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
-    let spec = FamilySpec { label_names: &["a"], blocks: &blocks, ..FamilySpec::of("x_total", Kind::Counter, Number::U64) };
+    let spec =
+        FamilySpec { label_names: &["a"], blocks: &blocks, ..FamilySpec::of("x_total", Kind::Counter, Number::U64) };
     region.family(&spec);
     for slot in 0..100 {
         region.edit::<SeriesRecord>(SectionKind::Series, slot, |s| s.labels = StrRef { offset: 0, len: 60_000 });

@@ -56,7 +56,8 @@ fn structure_is_owned_text() {
     assert_eq!(find("app_phase").states, ["starting", "up"]);
     let peers = find("app_peers_total");
     assert!(peers.open && peers.kind == Kind::Counter);
-    let labels: Vec<_> = snapshot.schema.series[peers.series.clone()].iter().map(|series| series.labels.as_str()).collect();
+    let labels: Vec<_> =
+        snapshot.schema.series[peers.series.clone()].iter().map(|series| series.labels.as_str()).collect();
     assert_eq!(labels, [r#"overflow="true""#, r#"peer="x""#]);
 }
 

@@ -43,41 +43,75 @@ fn every_structure_is_checked() {
         ("control word state: 9 is", Box::new(|r| r.control(Control::STATE, 9))),
         ("control word state: still being built", Box::new(|r| r.control(Control::STATE, 0))),
         ("control word series_used: 999 of 128", Box::new(|r| r.control(Control::SERIES_USED, 999))),
-        ("series 0 of app_served_bytes_total: state Building", Box::new(|r| {
-            r.edit::<SeriesRecord>(SectionKind::Series, 0, |s| s.state = 1);
-        })),
-        ("series 100: Live, past the high-water mark", Box::new(move |r| {
-            r.edit::<SeriesRecord>(SectionKind::Series, 100, |s| s.state = live);
-        })),
-        ("series 1 of app_served_bytes_total: its cells from", Box::new(|r| {
-            let mut first = 0;
-            r.edit::<SeriesRecord>(SectionKind::Series, 0, |s| first = s.cell);
-            r.edit::<SeriesRecord>(SectionKind::Series, 1, |s| s.cell = first);
-        })),
+        (
+            "series 0 of app_served_bytes_total: state Building",
+            Box::new(|r| {
+                r.edit::<SeriesRecord>(SectionKind::Series, 0, |s| s.state = 1);
+            }),
+        ),
+        (
+            "series 100: Live, past the high-water mark",
+            Box::new(move |r| {
+                r.edit::<SeriesRecord>(SectionKind::Series, 100, |s| s.state = live);
+            }),
+        ),
+        (
+            "series 1 of app_served_bytes_total: its cells from",
+            Box::new(|r| {
+                let mut first = 0;
+                r.edit::<SeriesRecord>(SectionKind::Series, 0, |s| first = s.cell);
+                r.edit::<SeriesRecord>(SectionKind::Series, 1, |s| s.cell = first);
+            }),
+        ),
         ("where 17 are in use", Box::new(|r| r.control(Control::CELLS_USED, 17))),
-        ("note 3: text of 999 bytes", Box::new(|r| r.edit::<NoteRecord>(SectionKind::Notes, 3, |n| {
-            (n.sequence, n.level, n.len) = (4, 3, 999);
-        }))),
-        ("note 3: number 9 stands in the wrong slot", Box::new(|r| {
-            r.edit::<NoteRecord>(SectionKind::Notes, 3, |n| (n.sequence, n.level) = (9, 3));
-        })),
-        ("fatal slot: sequence 1, claim 0", Box::new(|r| {
-            r.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |f| f.sequence = 1);
-        })),
-        ("panic slot 1: message of 2000 bytes", Box::new(|r| {
-            r.edit::<PanicRecord>(SectionKind::Crash, CrashSlots::FIRST_PANIC, |p| {
-                (p.sequence, p.message_len) = (1, 2_000);
-            });
-        })),
-        ("panic slot 2: 65 frames", Box::new(|r| {
-            r.edit::<PanicRecord>(SectionKind::Crash, CrashSlots::PANIC_RING, |p| (p.sequence, p.frame_count) = (1, 65));
-        })),
-        ("activity 1: id of 40 bytes", Box::new(move |r| {
-            r.edit::<ActivityRecord>(SectionKind::Activities, 1, |a| (a.state, a.id_len) = (live, 40));
-        })),
-        ("pulse 0: name is no UTF-8", Box::new(move |r| {
-            r.edit::<PulseRecord>(SectionKind::Pulses, 0, |p| (p.state, p.name_len, p.name[0]) = (live, 1, 0xff));
-        })),
+        (
+            "note 3: text of 999 bytes",
+            Box::new(|r| {
+                r.edit::<NoteRecord>(SectionKind::Notes, 3, |n| {
+                    (n.sequence, n.level, n.len) = (4, 3, 999);
+                })
+            }),
+        ),
+        (
+            "note 3: number 9 stands in the wrong slot",
+            Box::new(|r| {
+                r.edit::<NoteRecord>(SectionKind::Notes, 3, |n| (n.sequence, n.level) = (9, 3));
+            }),
+        ),
+        (
+            "fatal slot: sequence 1, claim 0",
+            Box::new(|r| {
+                r.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |f| f.sequence = 1);
+            }),
+        ),
+        (
+            "panic slot 1: message of 2000 bytes",
+            Box::new(|r| {
+                r.edit::<PanicRecord>(SectionKind::Crash, CrashSlots::FIRST_PANIC, |p| {
+                    (p.sequence, p.message_len) = (1, 2_000);
+                });
+            }),
+        ),
+        (
+            "panic slot 2: 65 frames",
+            Box::new(|r| {
+                r.edit::<PanicRecord>(SectionKind::Crash, CrashSlots::PANIC_RING, |p| {
+                    (p.sequence, p.frame_count) = (1, 65)
+                });
+            }),
+        ),
+        (
+            "activity 1: id of 40 bytes",
+            Box::new(move |r| {
+                r.edit::<ActivityRecord>(SectionKind::Activities, 1, |a| (a.state, a.id_len) = (live, 40));
+            }),
+        ),
+        (
+            "pulse 0: name is no UTF-8",
+            Box::new(move |r| {
+                r.edit::<PulseRecord>(SectionKind::Pulses, 0, |p| (p.state, p.name_len, p.name[0]) = (live, 1, 0xff));
+            }),
+        ),
     ];
     for (expected, edit) in cases {
         let mut region = Region::full("mc-0");

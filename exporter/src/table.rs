@@ -1,0 +1,208 @@
+//! Tables for people: what `tacho ls` and `tacho show` print, and how times and values read in them.
+//!
+//! Plain text with two spaces between columns; the same on a terminal and in a pipe, so that what is seen can be cut.
+
+use std::fmt::Write as _;
+
+use crate::filter::Filter;
+use crate::json::RegionEntry;
+use crate::number;
+use crate::schema::Family;
+use crate::{Snapshot, Value};
+
+/// Rows under a header. Columns are as wide as their widest cell.
+///
+/// ```
+/// let mut table = tachograph_exporter::table::Table::new(&["NAME", ">PID"]);
+/// table.row(vec!["mc-0".into(), "7".into()]);
+/// assert_eq!(table.to_string(), "NAME  PID\nmc-0    7\n");
+/// ```
+#[derive(Debug)]
+pub struct Table {
+    header: Vec<&'static str>,
+    right: Vec<bool>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these column names; those that begin with `>` are aligned to the right.
+    #[must_use]
+    pub fn new(columns: &[&'static str]) -> Self {
+        Self {
+            header: columns.iter().map(|name| name.trim_start_matches('>')).collect(),
+            right: columns.iter().map(|name| name.starts_with('>')).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row. Control characters are shown as escapes: what a file says must not drive a terminal.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let header: Vec<String> = self.header.iter().map(|name| (*name).to_owned()).collect();
+        let all = || std::iter::once(&header).chain(&self.rows);
+        let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
+        for row in all() {
+            let mut line = String::new();
+            for ((cell, width), right) in row.iter().zip(&widths).zip(&self.right) {
+                if *right {
+                    write!(line, "{cell:>width$}  ")?;
+                } else {
+                    write!(line, "{cell:<width$}  ")?;
+                }
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A text without control characters, which are shown as escapes.
+///
+/// ```
+/// assert_eq!(tachograph_exporter::table::printable("a\u{1b}[2J"), "a\\u{1b}[2J");
+/// ```
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let escape = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
+    text.chars().map(escape).collect()
+}
+
+/// A span of time in at most two units.
+///
+/// ```
+/// use tachograph_exporter::table::span;
+/// assert_eq!(span(0.25), "250ms");
+/// assert_eq!(span(3.5), "3.5s");
+/// assert_eq!(span(125.0), "2m05s");
+/// assert_eq!(span(90_000.0), "1d01h");
+/// ```
+#[must_use]
+pub fn span(seconds: f64) -> String {
+    if seconds < 1.0 {
+        return format!("{:.0}ms", seconds.max(0.0) * 1e3);
+    }
+    if seconds < 60.0 {
+        return format!("{seconds:.1}s");
+    }
+    let whole = seconds as u64;
+    match whole {
+        ..3_600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        ..86_400 => format!("{}h{:02}m", whole / 3_600, whole % 3_600 / 60),
+        _ => format!("{}d{:02}h", whole / 86_400, whole % 86_400 / 3_600),
+    }
+}
+
+/// A moment in UTC to the second.
+///
+/// ```
+/// assert_eq!(tachograph_exporter::table::moment(1_700_000_000_000_000_000), "2023-11-14 22:13:20 UTC");
+/// ```
+#[must_use]
+pub fn moment(realtime_ns: u64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(realtime_ns)).map_or_else(
+        |_| format!("{realtime_ns} ns after the epoch"),
+        |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
+}
+
+/// The list of `tacho ls`.
+///
+/// ```
+/// assert!(tachograph_exporter::table::regions(&[]).starts_with("NAME  VERDICT"));
+/// ```
+#[must_use]
+pub fn regions(entries: &[RegionEntry]) -> String {
+    let mut table =
+        Table::new(&["NAME", "VERDICT", ">PID", ">UPTIME", ">SERIES", ">LANES", ">HEARTBEAT", ">CRASHES", "PATH"]);
+    for entry in entries {
+        let region = &entry.region;
+        let usage = |usage: crate::Usage| format!("{}/{}", usage.used, usage.capacity);
+        table.row(vec![
+            region.name.clone(),
+            region.verdict.to_string(),
+            region.pid.to_string(),
+            span(entry.uptime_seconds),
+            usage(region.capacity.series),
+            usage(region.capacity.lanes),
+            entry.heartbeat_age_seconds.map_or_else(|| "-".to_owned(), |age| format!("{} ago", span(age))),
+            entry.crashes.to_string(),
+            region.path.display().to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// The table of `tacho show`: a line a series. A histogram shows its count, sum, mean and two quantiles, as the upper
+/// bound of the bucket that holds each.
+#[must_use]
+pub fn values(snapshot: &Snapshot, filter: &Filter) -> String {
+    let mut table = Table::new(&["METRIC", "KIND", "VALUE"]);
+    for family in snapshot.schema.families.iter().filter(|family| filter.matches(&family.name)) {
+        for index in family.series.clone() {
+            let Some(series) = snapshot.schema.series.get(index) else { continue };
+            let braces = if series.labels.is_empty() { String::new() } else { format!("{{{}}}", series.labels) };
+            let mut value = value_text(family, snapshot.value(index));
+            if let Some((extreme, at)) = snapshot.since_start(index) {
+                let _ = write!(value, " (since start {} at {})", value_text(family, extreme), moment(at));
+            }
+            if series.retired {
+                value.push_str(" (retired)");
+            }
+            table.row(vec![format!("{}{braces}", family.name), family.kind.as_str().to_owned(), value]);
+        }
+    }
+    table.to_string()
+}
+
+fn value_text(family: &Family, value: Value<'_>) -> String {
+    match value {
+        Value::U64(value) => value.to_string(),
+        Value::I64(value) => value.to_string(),
+        Value::F64(value) => float(value),
+        Value::Info => "1".to_owned(),
+        Value::States(states) => {
+            let on = (0..).zip(&family.states).filter(|(bit, _)| *bit < 64_u32 && states >> bit & 1 == 1);
+            let on: Vec<&str> = on.map(|(_, state)| state.as_str()).collect();
+            if on.is_empty() { "none".to_owned() } else { on.join(", ") }
+        }
+        Value::Histogram { buckets, sum } => histogram_text(family, buckets, sum),
+    }
+}
+
+fn histogram_text(family: &Family, buckets: &[u64], sum: f64) -> String {
+    let count = buckets.iter().fold(0_u64, |count, bucket| count.wrapping_add(*bucket));
+    if count == 0 {
+        return "count 0".to_owned();
+    }
+    let quantile = |share: f64| {
+        // The smallest bucket that holds the observation of that rank.
+        let rank = (count as f64 * share).ceil();
+        let mut seen = 0_u64;
+        let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
+        let mut holding = bounds.zip(buckets).filter(|(_, bucket)| {
+            seen = seen.wrapping_add(**bucket);
+            seen as f64 >= rank
+        });
+        holding.next().map_or(f64::INFINITY, |(bound, _)| bound)
+    };
+    let bound = |bound: f64| if bound == f64::INFINITY { "past the last bound".to_owned() } else { format!("<= {}", float(bound)) };
+    let mean = sum / count as f64;
+    format!(
+        "count {count}, sum {}, mean {mean:.4}, p50 {}, p99 {}",
+        float(sum),
+        bound(quantile(0.5)),
+        bound(quantile(0.99))
+    )
+}
+
+fn float(value: f64) -> String {
+    let mut text = Vec::new();
+    number::push_f64(&mut text, value);
+    String::from_utf8_lossy(&text).into_owned()
+}
