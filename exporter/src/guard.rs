@@ -85,6 +85,8 @@ impl Drop for Range {
 fn install() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
+        // Asked for the first time here, where it may take its time.
+        let _ = rustix::param::page_size();
         // On its own stack where the thread has one, and not masking itself: a chained handler may never return.
         let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK | SaFlags::SA_NODEFER;
         let ours = SigAction::new(SigHandler::SigAction(on_sigbus), flags, SigSet::empty());

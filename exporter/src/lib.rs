@@ -14,6 +14,8 @@
 //! ```
 
 mod directory;
+#[allow(unsafe_code)]
+mod guard;
 mod label_block;
 mod lock;
 mod parse;

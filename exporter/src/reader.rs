@@ -33,6 +33,12 @@ pub enum ReadError {
         /// Length when it was opened.
         expected: u64,
     },
+    /// The file was cut while it was being read, or at some time before, whatever its length is now.
+    #[error("{path}: cut while it was mapped: what was cut off reads as zeros, so nothing of it is shown", path = path.display())]
+    Cut {
+        /// The path.
+        path: PathBuf,
+    },
     /// Its length can't be asked.
     #[error("{path}: can't be read", path = path.display())]
     Stat {
@@ -138,7 +144,9 @@ impl RegionReader {
         let view = self.view();
         let used = values::lanes_used(view, &self.file.sections);
         let dropped = (0..used).filter_map(|lane| view.load(lanes.entry(lane)?)).fold(0, u64::wrapping_add);
-        Ok(self.info_with(verdict, dropped))
+        let info = self.info_with(verdict, dropped);
+        self.check_whole()?;
+        Ok(info)
     }
 
     /// A snapshot of structure and values. The structure is shared with the snapshot before where it did not change.
@@ -164,6 +172,7 @@ impl RegionReader {
             }
         };
         let schema = self.still_there(&structure);
+        self.check_whole()?;
         let region = self.info_with(verdict, lane.first().copied().unwrap_or(0));
         Ok(Snapshot { region, schema, lane, shared })
     }
@@ -179,8 +188,9 @@ impl RegionReader {
     /// Checks every structure; a healthy region gives no finding.
     #[must_use]
     pub fn verify(&self) -> Vec<Finding> {
-        match self.verdict() {
-            Ok(verdict) => verify::verify(&self.file, verdict),
+        let findings = self.verdict().map(|verdict| verify::verify(&self.file, verdict));
+        match findings.and_then(|findings| self.check_whole().map(|()| findings)) {
+            Ok(findings) => findings,
             Err(error) => vec![Finding::error("file", error)],
         }
     }
@@ -203,7 +213,8 @@ impl RegionReader {
         self.view().load_acquire(Control::STATE).and_then(RegionState::from_wire)
     }
 
-    /// A load from a page that was cut off would raise SIGBUS, so the length is asked before anything is loaded.
+    /// A load from a page that was cut off raises SIGBUS. The guard survives that, but the region's maps are lost for
+    /// good, so the length is asked before anything is loaded.
     fn check_length(&self) -> Result<(), ReadError> {
         let path = || self.file.path.clone();
         let expected = self.file.header.file_len;
@@ -212,6 +223,14 @@ impl RegionReader {
             Ok(_) => Ok(()),
             Err(source) => Err(ReadError::Stat { path: path(), source }),
         }
+    }
+
+    /// Asked after reading: zeros that the guard put in the place of missing pages are no values.
+    fn check_whole(&self) -> Result<(), ReadError> {
+        if self.file.map.is_damaged() {
+            return Err(ReadError::Cut { path: self.file.path.clone() });
+        }
+        Ok(())
     }
 
     /// The schema without series whose slots were given away while their values were read. Only an open family's slots

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use tachograph_layout::{Header, HeaderError, ReaderMap, RegionState, SectionTable};
 
+use crate::guard::Guarded;
 use crate::lock::{self, LockError, LockState};
 use crate::verdict::Facts;
 
@@ -110,8 +111,8 @@ pub(crate) struct RegionFile {
     pub(crate) name: String,
     /// The checked sections.
     pub(crate) sections: SectionTable,
-    /// The map of the whole file.
-    pub(crate) map: ReaderMap,
+    /// The map of the whole file, under guard against being cut.
+    pub(crate) map: Guarded,
     file: File,
     device: u64,
     inode: u64,
@@ -159,7 +160,7 @@ impl RegionFile {
         if !is_region_name(&name) {
             return Err(OpenError::Name { path: path.to_owned(), name });
         }
-        let map = ReaderMap::new(&file, len).map_err(read)?;
+        let map = Guarded::new(ReaderMap::new(&file, len).map_err(read)?);
         let own_name = path.file_name().is_some_and(|file| *file == *format!("{name}.tacho"));
         let lock = own_name.then(|| path.with_file_name(format!("{name}.lock")));
         let in_archive = is_in_archive(path);

@@ -60,9 +60,9 @@ impl Connection {
                 () = self.cancel.cancelled() => break,
                 message = self.mailbox.take() => message,
             };
-            match message {
-                Some(message) if self.handle(message).await => {}
-                _ => break,
+            let Some(message) = message else { break };
+            if !self.handle(message).await {
+                break;
             }
         }
         self.mailbox.close();
