@@ -37,7 +37,7 @@ unsafe_files='shm-layout/src/cells.rs shm-layout/src/map.rs writer/src/process.r
 while IFS= read -r file; do
     case " $unsafe_files " in *" $file "*) continue ;; esac
     # Code, not comments; the word in a lint's name (unsafe_code, unsafe_op_in_unsafe_fn) is none.
-    if rows=$(sed -E 's@//.*@@' "$file" | grep -nE '(^|[^a-z_])unsafe([^a-z_]|$)'); then
+    if rows=$(sed -E 's@//.*@@' "$file" | grep -nE '(^|[^a-z_])unsafe *(\{|\(|fn |impl[ <]|trait |extern |$)'); then
         fail "unsafe code in $file, line ${rows%%:*}; it may stand in: $unsafe_files"
     fi
     if rows=$(grep -nE -A1 '(allow|expect)\((.*, *)?unsafe_code' "$file"); then

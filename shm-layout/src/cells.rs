@@ -104,8 +104,10 @@ impl<'a> WordView<'a> {
         let lead = usize::try_from(offset - start).ok()?;
         let len = usize::try_from(len).ok()?;
         let words = lead.checked_add(len)?.div_ceil(8);
+        // Asked before anything is allocated: a length out of a file must not decide how much.
+        let found = self.words(start, words)?;
         let mut copy = Vec::with_capacity(words * 8);
-        for word in self.words(start, words)? {
+        for word in found {
             copy.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
         copy.drain(..lead);

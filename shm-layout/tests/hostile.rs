@@ -69,13 +69,18 @@ fn a_sound_header_is_accepted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    // Few: each takes 512 words, and nearly all are refused for their first one.
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn random_headers_never_panic(words in vec(word(), 512), file_len in word()) {
         let header = Header::from_words(&words).expect("512 words are a header");
         prop_assert!(header.check(file_len).is_err(), "random words have the magic");
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn a_header_with_some_words_changed_is_refused_or_sound(changes in vec((0..512usize, word()), 0..6)) {

@@ -20,6 +20,18 @@ impl Exposition {
     /// On anything that the format forbids, naming the line: a bad escape, a duplicate series, a sample before its
     /// TYPE, a second TYPE, a family in two places, a last line without its end.
     pub fn parse(body: &str) -> Self {
+        Self::parse_where(body, |_| true)
+    }
+
+    /// As [`Exposition::parse`], but keeps only the series of one region.
+    ///
+    /// # Panics
+    /// As [`Exposition::parse`].
+    pub fn parse_of_region(body: &str, region: &str) -> Self {
+        Self::parse_where(body, |of| of == Some(region))
+    }
+
+    fn parse_where(body: &str, wanted: impl Fn(Option<&str>) -> bool) -> Self {
         assert!(body.is_empty() || body.ends_with('\n'), "the last line has no end");
         let mut parsed = Self::default();
         let mut full = BTreeSet::new();
@@ -43,6 +55,10 @@ impl Exposition {
                     ["", "_bucket", "_sum", "_count"].iter().any(|suffix| name == format!("{current}{suffix}"));
                 assert!(family, "sample {name} under family {current}");
                 assert!(value.parse::<f64>().is_ok(), "value of {line:?}");
+                let region = labels.iter().find(|(key, _)| key == "tacho_region").map(|(_, value)| value.as_str());
+                if !wanted(region) {
+                    continue;
+                }
                 let labels: Vec<String> =
                     labels.iter().filter(|(key, _)| key != "tacho_region").map(|(k, v)| format!("{k}={v:?}")).collect();
                 let key = if labels.is_empty() { name } else { format!("{name}{{{}}}", labels.join(",")) };

@@ -1,0 +1,105 @@
+//! One render at a time: requests that wait for the same one share its bytes.
+//!
+//! A request that arrives while a render is under way does not get that one, whose values may be older than the
+//! request, but the next; so what a scrape shows was always read after it was asked for, and a crowd of scrapers costs
+//! two bodies of memory, not one each.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+/// Makes a value when asked, one at a time.
+pub(super) struct Coalescer<T> {
+    make: Arc<dyn Fn() -> T + Send + Sync>,
+    /// The render that has not begun: whoever arrives joins it.
+    next: Arc<Mutex<Option<watch::Receiver<Option<T>>>>>,
+    /// Held by the render that is under way.
+    turn: Arc<AsyncMutex<()>>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Coalescer<T> {
+    /// `make` runs on a thread that may block.
+    pub(super) fn new(make: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        Self { make: Arc::new(make), next: Arc::default(), turn: Arc::default() }
+    }
+
+    /// A value made after this call; `None` if making it panicked.
+    pub(super) async fn take(&self) -> Option<T> {
+        let mut receiver = self.join();
+        let made = receiver.wait_for(Option::is_some).await.ok()?;
+        made.clone()
+    }
+
+    /// Joins the next render, and starts the wait for its turn where nobody waits yet.
+    fn join(&self) -> watch::Receiver<Option<T>> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(receiver) = &*next {
+            return receiver.clone();
+        }
+        let (sender, receiver) = watch::channel(None);
+        *next = Some(receiver.clone());
+        let (make, waiting, turn) = (Arc::clone(&self.make), Arc::clone(&self.next), Arc::clone(&self.turn));
+        // A task of its own: if the request that began it goes away, the others still get their bytes.
+        tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            // From here on whoever arrives waits for the one after this.
+            waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Ok(made) = tokio::task::spawn_blocking(move || make()).await {
+                let _ = sender.send(Some(made));
+            }
+        });
+        receiver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn those_who_wait_share_the_next_one() {
+        let count = Arc::new(AtomicU32::new(0));
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let (counted, gated) = (Arc::clone(&count), Arc::clone(&gate));
+        let coalescer = Arc::new(Coalescer::new(move || {
+            let mut open = gated.0.lock().unwrap();
+            while !*open {
+                open = gated.1.wait(open).unwrap();
+            }
+            counted.fetch_add(1, Ordering::SeqCst) + 1
+        }));
+        let spawn = || {
+            let coalescer = Arc::clone(&coalescer);
+            tokio::spawn(async move { coalescer.take().await })
+        };
+        let first = spawn();
+        // The first is under way once nobody is listed as waiting for it.
+        while coalescer.next.lock().unwrap().is_some() || coalescer.turn.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let waiters: Vec<_> = (0..10).map(|_| spawn()).collect();
+        while coalescer.next.lock().unwrap().as_ref().is_none_or(|next| next.sender_count() < 10) {
+            tokio::task::yield_now().await;
+        }
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        assert_eq!(first.await.unwrap(), Some(1));
+        for waiter in waiters {
+            assert_eq!(waiter.await.unwrap(), Some(2));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_the_next_one_works() {
+        let count = AtomicU32::new(0);
+        let coalescer = Coalescer::new(move || {
+            assert!(count.fetch_add(1, Ordering::SeqCst) > 0, "the first one panics");
+            7
+        });
+        assert_eq!(coalescer.take().await, None);
+        assert_eq!(coalescer.take().await, Some(7));
+    }
+}

@@ -1,0 +1,183 @@
+//! The HTTP server of `tacho serve`: `/metrics`, a live page, the JSON behind it, and health.
+//!
+//! Called by the binary; an application may run it, too. [`Server::bind`] takes the addresses first, so that whoever
+//! starts it knows at once whether it can serve; [`Server::run`] serves until it is told to end and then lets requests
+//! in flight finish. Regions are read on a thread that may block, never on the runtime's own.
+
+mod coalesce;
+mod listen;
+mod routes;
+mod scrape;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::plan::{Options, REGION_LABEL};
+use crate::self_metrics::SelfMetricsError;
+use crate::Directories;
+
+pub use listen::{BindError, Listen, ListenError};
+pub use scrape::{ScrapeError, Scraper};
+
+use listen::Listener;
+
+/// What the operator chose.
+///
+/// ```
+/// let config = tachograph_exporter::serve::Config::default();
+/// assert_eq!(config.listen[0].to_string(), "127.0.0.1:10110");
+/// assert!(config.problems().is_empty());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses to listen on, at least one.
+    pub listen: Vec<Listen>,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    /// Scrapes that may be answered at a time; 0 for no limit.
+    pub max_requests: usize,
+    /// Region directories; none for the default ones.
+    pub region_dirs: Vec<PathBuf>,
+    /// Name of the label that says which region a series comes from; empty for none.
+    pub region_label: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::default()],
+            telemetry_path: "/metrics".to_owned(),
+            max_requests: 40,
+            region_dirs: Vec::new(),
+            region_label: REGION_LABEL.to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with it; empty where it can be served.
+    ///
+    /// ```
+    /// use tachograph_exporter::serve::Config;
+    /// let config = Config { telemetry_path: "metrics".into(), region_label: "le".into(), ..Config::default() };
+    /// assert_eq!(config.problems().len(), 2);
+    /// ```
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.listen.is_empty() {
+            problems.push("--web.listen-address: at least one is needed".to_owned());
+        }
+        let path = &self.telemetry_path;
+        if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || "{}?#*:".contains(c)) {
+            problems.push(format!("--web.telemetry-path {path:?}: a path such as /metrics is needed"));
+        } else if routes::is_taken(path) {
+            problems.push(format!("--web.telemetry-path {path}: the exporter answers that path itself"));
+        }
+        let label = &self.region_label;
+        let grammar = label.is_empty() || crate::label_block::is_label_name(label);
+        if !grammar || ["le", "quantile", "job", "instance"].contains(&label.as_str()) {
+            problems.push(format!(
+                "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job or instance)"
+            ));
+        }
+        problems
+    }
+
+    fn directories(&self) -> Directories {
+        Directories::from_args(self.region_dirs.clone())
+    }
+
+    fn options(&self) -> Options {
+        Options { region_label: self.region_label.clone() }
+    }
+}
+
+/// Why the server can't start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The configuration is wrong; all of its problems, joined by `; `.
+    #[error("{0}")]
+    Config(String),
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The exporter's own metrics can't be had.
+    #[error(transparent)]
+    SelfMetrics(#[from] SelfMetricsError),
+}
+
+/// How long requests in flight may take once the server was told to end.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A server that listens and does not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    app: Arc<routes::App>,
+}
+
+impl Server {
+    /// Checks the configuration and takes all addresses.
+    ///
+    /// # Errors
+    /// [`ServeError`] naming the address and what helps, or everything that is wrong with the configuration.
+    pub async fn bind(config: &Config) -> Result<Self, ServeError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(ServeError::Config(problems.join("; ")));
+        }
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            listeners.push(address.bind().await?);
+        }
+        let scraper = Arc::new(Scraper::new(config.directories(), config.options())?);
+        let app = routes::App::new(scraper, &config.telemetry_path, config.max_requests);
+        Ok(Self { listeners, app: Arc::new(app) })
+    }
+
+    /// The addresses it listens on, with the ports that the system chose where 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// The first URL that leads to it, without a path; `None` where it listens on unix sockets only.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        self.listeners.iter().find_map(Listener::url)
+    }
+
+    /// What it renders from.
+    #[must_use]
+    pub fn scraper(&self) -> Arc<Scraper> {
+        self.app.scraper()
+    }
+
+    /// Serves until `end` is ready, then takes no more connections and lets requests in flight finish, for ten seconds
+    /// at most.
+    pub async fn run(self, end: impl Future<Output = ()>) {
+        let (told, ending) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for listener in self.listeners {
+            tracing::info!(address = %listener.address(), "Listening on");
+            let mut ending = ending.clone();
+            let ended = async move {
+                // The sender being gone means the same.
+                let _ = ending.wait_for(|ending| *ending).await;
+            };
+            tasks.spawn(listener.serve(routes::router(Arc::clone(&self.app)), ended));
+        }
+        end.await;
+        let _ = told.send(true);
+        let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!(seconds = DRAIN.as_secs(), "requests still in flight are cut off");
+        }
+    }
+}

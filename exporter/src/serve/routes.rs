@@ -1,0 +1,222 @@
+//! The paths that the server answers.
+//!
+//! Every answer has a Content-Length; what goes wrong is said with a status before the first byte of a body, never by a
+//! body that is cut. `HEAD` works wherever `GET` does; other methods get 405 with Allow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::coalesce::Coalescer;
+use super::scrape::Scraper;
+use crate::filter::Filter;
+use crate::text;
+
+/// What all requests share.
+pub(super) struct App {
+    scraper: Arc<Scraper>,
+    renders: Coalescer<Result<Bytes, Arc<str>>>,
+    telemetry_path: String,
+    max_requests: usize,
+    places: Semaphore,
+    /// The page asks for whole listings, one at a time.
+    listings: Semaphore,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("telemetry_path", &self.telemetry_path).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    pub(super) fn new(scraper: Arc<Scraper>, telemetry_path: &str, max_requests: usize) -> Self {
+        let rendering = Arc::clone(&scraper);
+        let renders = Coalescer::new(move || {
+            rendering.metrics().map(Bytes::from).map_err(|error| {
+                tracing::error!(%error, "a scrape failed");
+                Arc::from(error.to_string())
+            })
+        });
+        let places = if max_requests == 0 { Semaphore::MAX_PERMITS } else { max_requests.min(Semaphore::MAX_PERMITS) };
+        Self {
+            scraper,
+            renders,
+            telemetry_path: telemetry_path.to_owned(),
+            max_requests,
+            places: Semaphore::new(places),
+            listings: Semaphore::new(1),
+        }
+    }
+
+    pub(super) fn scraper(&self) -> Arc<Scraper> {
+        Arc::clone(&self.scraper)
+    }
+}
+
+/// Whether a path is one of the exporter's own, apart from `/`, where the metrics may stand instead of the page.
+pub(super) fn is_taken(path: &str) -> bool {
+    path.starts_with("/-/") || path.starts_with("/api/")
+}
+
+/// All routes.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/-/healthy", get(async || plain(StatusCode::OK, "tacho is healthy\n")))
+        .route("/-/ready", get(async || plain(StatusCode::OK, "tacho is ready\n")))
+        .route("/api/v1/regions", get(regions))
+        .route("/api/v1/regions/{name}", get(values));
+    if app.telemetry_path != "/" {
+        router = router.route("/", get(page));
+    }
+    router.route(&app.telemetry_path, get(metrics)).fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(app)
+}
+
+async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let Ok(_place) = app.places.try_acquire() else {
+        let text = format!("limit of concurrent requests reached ({}), try again later\n", app.max_requests);
+        return plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    };
+    let rendered = match scrape_timeout(&headers) {
+        None => app.renders.take().await,
+        Some(timeout) => match tokio::time::timeout(timeout, app.renders.take()).await {
+            Ok(rendered) => rendered,
+            // The scraper is about to give up: it gets a reason instead of a broken connection.
+            Err(_) => return plain(StatusCode::SERVICE_UNAVAILABLE, "not rendered within the scrape timeout\n"),
+        },
+    };
+    match rendered {
+        Some(Ok(body)) => reply(StatusCode::OK, text::CONTENT_TYPE, body),
+        Some(Err(error)) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        None => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error: rendering failed; the log says more\n"),
+    }
+}
+
+/// How long Prometheus waits for this scrape, less what the way back takes.
+fn scrape_timeout(headers: &HeaderMap) -> Option<Duration> {
+    const WAY_BACK: f64 = 0.1;
+    let text = headers.get("x-prometheus-scrape-timeout-seconds")?.to_str().ok()?;
+    let seconds: f64 = text.trim().parse().ok()?;
+    if seconds > 0.0 { Duration::try_from_secs_f64((seconds - WAY_BACK).max(seconds / 2.0)).ok() } else { None }
+}
+
+async fn regions(State(app): State<Arc<App>>) -> Response {
+    json(&app, |scraper| Some(scraper.regions())).await
+}
+
+/// What may be asked of a region's values.
+#[derive(Deserialize)]
+struct Wanted {
+    filter: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Most series that one answer of the API lists.
+const MOST_SERIES: usize = 10_000;
+
+async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>) -> Response {
+    let Query(wanted) = match wanted {
+        Ok(wanted) => wanted,
+        Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{}\n", error.body_text())),
+    };
+    let filter = wanted.filter.as_deref().map_or_else(Filter::default, Filter::new);
+    let limit = wanted.limit.unwrap_or(MOST_SERIES).min(MOST_SERIES);
+    json(&app, move |scraper| scraper.values(&name, &filter, limit)).await
+}
+
+async fn json(app: &Arc<App>, make: impl FnOnce(&Scraper) -> Option<serde_json::Value> + Send + 'static) -> Response {
+    let Ok(_turn) = app.listings.acquire().await else { return not_found().await };
+    let scraper = app.scraper();
+    match tokio::task::spawn_blocking(move || make(&scraper)).await {
+        Ok(Some(value)) => reply(StatusCode::OK, "application/json", value.to_string()),
+        Ok(None) => plain(StatusCode::NOT_FOUND, "no such region\n"),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error; the log says more\n"),
+    }
+}
+
+/// The page with the path of the metrics put in.
+async fn page(State(app): State<Arc<App>>) -> Response {
+    const PAGE: &str = include_str!("page.html");
+    let mut path = String::new();
+    for char in app.telemetry_path.chars() {
+        match char {
+            '&' => path.push_str("&amp;"),
+            '<' => path.push_str("&lt;"),
+            '"' => path.push_str("&quot;"),
+            char => path.push(char),
+        }
+    }
+    // Relative, so that it works behind a proxy with a prefix.
+    let page = PAGE.replace("{{METRICS}}", path.trim_start_matches('/')).replace("{{VERSION}}", env!("CARGO_PKG_VERSION"));
+    let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", page);
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    response
+}
+
+async fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "not found\n")
+}
+
+async fn not_allowed() -> Response {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n")
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    reply(status, "text/plain; charset=utf-8", text)
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+    let body = body.into();
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
+        (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
+    ];
+    (status, headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Options;
+    use crate::Directories;
+
+    #[tokio::test]
+    async fn past_the_limit_is_503_and_too_late_is_503() {
+        let directory = tempfile::tempdir().unwrap();
+        let directories = Directories::from_args(vec![directory.path().to_owned()]);
+        let scraper = Arc::new(Scraper::new(directories, Options::default()).unwrap());
+        let app = Arc::new(App::new(scraper, "/metrics", 1));
+        let place = app.places.try_acquire().unwrap();
+        let refused = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(place);
+        let mut headers = HeaderMap::new();
+        assert_eq!(metrics(State(Arc::clone(&app)), headers.clone()).await.status(), StatusCode::OK);
+        headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("0.000000001"));
+        assert_eq!(metrics(State(app), headers).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn only_a_sensible_timeout_is_taken() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static(text));
+            scrape_timeout(&headers)
+        };
+        assert_eq!(of("10"), Some(Duration::from_secs_f64(9.9)));
+        assert_eq!(of("2.000"), Some(Duration::from_secs_f64(1.9)));
+        for text in ["", "x", "-1", "0", "NaN", "inf"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}

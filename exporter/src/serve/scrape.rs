@@ -1,0 +1,279 @@
+//! One scrape: find the regions, take snapshots of the living, render them with the exporter's own metrics.
+//!
+//! Called by the routes on a thread that may block. It keeps the plan between scrapes, gives snapshot buffers back, and
+//! logs each change (a region that came, died or went; a file that can't be read; a family left out) once, not once a
+//! scrape.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::json::{self, Now, RegionEntry};
+use crate::plan::{Options, Plan, PlanError, Source};
+use crate::self_metrics::{Seen, SelfMetrics, SelfMetricsError};
+use crate::{Directories, Problem, ReadError, RegionInfo, RegionReader, Scan, Snapshot, Verdict, text};
+
+/// Why a scrape gave no body.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrapeError {
+    /// The regions can't be told apart.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The exporter's own metrics can't be had.
+    #[error(transparent)]
+    SelfMetrics(#[from] SelfMetricsError),
+    /// The plan that was just made does not fit its sources: a fault of the exporter.
+    #[error("internal error: the plan does not fit its regions")]
+    Misfit,
+}
+
+/// Renders all regions of its directories.
+///
+/// ```
+/// use tachograph_exporter::{Directories, plan::Options, serve::Scraper};
+/// let directory = tempfile::tempdir()?;
+/// let scraper = Scraper::new(Directories::from_args(vec![directory.path().into()]), Options::default())?;
+/// let body = String::from_utf8(scraper.metrics()?)?;
+/// assert!(body.contains("tacho_scrapes_total 1\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Scraper {
+    directories: Directories,
+    options: Options,
+    own: SelfMetrics,
+    state: Mutex<State>,
+}
+
+/// What one scrape leaves for the next.
+#[derive(Debug, Default)]
+struct State {
+    plan: Option<Plan>,
+    /// Length of the last body.
+    body_len: usize,
+    /// Problems and clashes that were logged and still stand.
+    said: HashSet<String>,
+    /// Regions by name and uuid, with the verdict that was logged.
+    verdicts: BTreeMap<(String, [u8; 16]), Verdict>,
+}
+
+/// A region as a scrape sees it.
+struct View {
+    reader: Arc<RegionReader>,
+    region: RegionInfo,
+    /// Of a living region.
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Most new problems that one scrape logs.
+const MOST_LOGGED: usize = 20;
+
+impl Scraper {
+    /// Renders the regions of these directories.
+    ///
+    /// # Errors
+    /// [`SelfMetricsError`]: none is expected.
+    pub fn new(directories: Directories, options: Options) -> Result<Self, SelfMetricsError> {
+        Ok(Self { directories, options, own: SelfMetrics::new()?, state: Mutex::default() })
+    }
+
+    /// The body of `/metrics`, in text format 0.0.4.
+    ///
+    /// # Errors
+    /// [`ScrapeError`] where nothing can be rendered; one region that can't be read is no such reason.
+    pub fn metrics(&self) -> Result<Vec<u8>, ScrapeError> {
+        let start = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.own.count_scrape();
+        let body = self.render(&mut state);
+        self.own.scrape_ended(start.elapsed(), body.is_err());
+        body
+    }
+
+    fn render(&self, state: &mut State) -> Result<Vec<u8>, ScrapeError> {
+        let Scan { regions, mut problems } = self.directories.scan();
+        let mut views = Vec::new();
+        let mut unreadable = Vec::new();
+        for reader in regions {
+            match view(&reader) {
+                Ok((region, snapshot)) => views.push(View { reader, region, snapshot: snapshot.map(Arc::new) }),
+                Err(error) => {
+                    problems.push(Problem { path: reader.path().to_owned(), error: chain(&error) });
+                    unreadable.push(reader);
+                }
+            }
+        }
+        let mut views = one_of_each_name(views, &mut problems);
+        let seen: Vec<Seen<'_>> = views.iter().map(View::seen).collect();
+        let named: HashSet<&str> = seen.iter().map(|seen| seen.region.name.as_str()).collect();
+        let unreadable: Vec<&str> = unreadable.iter().map(|reader| reader.name()).collect();
+        let unreadable: Vec<&str> = unreadable.into_iter().filter(|name| !named.contains(name)).collect();
+        self.own.observe(&seen, &unreadable, problems.len(), Now::read().monotonic_ns);
+
+        let mut sources = vec![Source::own(Arc::new(self.own.snapshot()?))];
+        sources.extend(views.iter().filter_map(|view| view.snapshot.clone()).map(Source::region));
+        if state.plan.as_ref().is_none_or(|plan| !plan.fits(&sources)) {
+            // The old one goes first: two plans of a million series would be held else.
+            state.plan = None;
+            state.plan = Some(Plan::new(&sources, &self.options)?);
+        }
+        let plan = state.plan.as_ref().ok_or(ScrapeError::Misfit)?;
+        // Only now is it known what was left out; the structure is the same, so the plan still fits.
+        self.own.set_clashes(plan.clashes().len());
+        sources[0] = Source::own(Arc::new(self.own.snapshot()?));
+        let mut body = Vec::with_capacity(state.body_len + state.body_len / 16);
+        if !text::render(plan, &sources, &mut body) {
+            return Err(ScrapeError::Misfit);
+        }
+        drop(sources);
+        state.body_len = body.len();
+        let clashes: Vec<String> = plan.clashes().iter().map(ToString::to_string).collect();
+        state.log(&problems, clashes, &views);
+        for view in &mut views {
+            if let Some(snapshot) = view.snapshot.take().and_then(Arc::into_inner) {
+                view.reader.recycle(snapshot);
+            }
+        }
+        Ok(body)
+    }
+
+    /// The list of regions, as `tacho ls --json` shows it.
+    #[must_use]
+    pub fn regions(&self) -> serde_json::Value {
+        let Listing { entries, problems } = Listing::of(&self.directories, false);
+        json::regions(&entries, &problems)
+    }
+
+    /// The values of one region, as `tacho show --json` shows them; `None` where there is no such region or it can't
+    /// be read.
+    #[must_use]
+    pub fn values(&self, name: &str, filter: &crate::filter::Filter, limit: usize) -> Option<serde_json::Value> {
+        let regions = self.directories.scan().regions;
+        let mut views: Vec<_> = regions.iter().filter(|reader| reader.name() == name).filter_map(|reader| reader.snapshot().ok()).collect();
+        views.sort_by_key(|snapshot| (!snapshot.region.verdict.is_alive(), snapshot.region.created_realtime_ns));
+        let snapshot = views.into_iter().next()?;
+        let entry = RegionEntry::new(snapshot.region.clone(), Now::read(), 0);
+        Some(json::values(&entry, &snapshot, filter, limit))
+    }
+}
+
+/// The regions of some directories as they are listed.
+#[derive(Debug)]
+pub struct Listing {
+    /// The regions, by name.
+    pub entries: Vec<RegionEntry>,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+}
+
+impl Listing {
+    /// Lists regions with how often each name crashed, and the archived ones where asked for.
+    #[must_use]
+    pub fn of(directories: &Directories, archived: bool) -> Self {
+        let now = Now::read();
+        let Scan { regions, mut problems } = directories.scan();
+        let archive = directories.archived(None);
+        problems.extend(archive.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+        let mut infos = Vec::new();
+        let mut crashes: HashMap<String, u64> = HashMap::new();
+        let places = regions.iter().map(|reader| (reader, true)).chain(archive.regions.iter().map(|reader| (reader, archived)));
+        for (reader, listed) in places {
+            match reader.info() {
+                Ok(region) => {
+                    if region.verdict == Verdict::Crashed {
+                        *crashes.entry(region.name.clone()).or_default() += 1;
+                    }
+                    if listed {
+                        infos.push(region);
+                    }
+                }
+                Err(error) => problems.push(Problem { path: reader.path().to_owned(), error: chain(&error) }),
+            }
+        }
+        infos.sort_by(|a, b| (&a.name, b.created_realtime_ns).cmp(&(&b.name, a.created_realtime_ns)));
+        let crashes = |name: &str| crashes.get(name).copied().unwrap_or(0);
+        let entries = infos.into_iter().map(|region| {
+            let count = crashes(&region.name);
+            RegionEntry::new(region, now, count)
+        });
+        Self { entries: entries.collect(), problems }
+    }
+}
+
+impl View {
+    fn seen(&self) -> Seen<'_> {
+        let damaged = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.schema.damaged_count());
+        Seen { region: &self.region, damaged }
+    }
+}
+
+/// Facts about a region, with its values where its writer lives.
+fn view(reader: &RegionReader) -> Result<(RegionInfo, Option<Snapshot>), ReadError> {
+    if reader.verdict()?.is_alive() {
+        let snapshot = reader.snapshot()?;
+        // It may have died in between.
+        if snapshot.region.verdict.is_alive() {
+            return Ok((snapshot.region.clone(), Some(snapshot)));
+        }
+    }
+    Ok((reader.info()?, None))
+}
+
+/// Where two directories hold a region of one name, the living one stands, and of two living ones the older: their
+/// series could not be told apart. The other is a problem.
+fn one_of_each_name(mut views: Vec<View>, problems: &mut Vec<Problem>) -> Vec<View> {
+    views.sort_by_key(|view| (view.snapshot.is_none(), view.region.created_realtime_ns));
+    let mut kept: Vec<View> = Vec::new();
+    for view in views {
+        if let Some(stands) = kept.iter().find(|kept| kept.region.name == view.region.name) {
+            let stands = stands.region.path.display();
+            let error = format!("left out: {stands} is a region of that name, too; give one of them another name");
+            problems.push(Problem { path: view.region.path, error });
+        } else {
+            kept.push(view);
+        }
+    }
+    kept.sort_by(|a, b| a.region.name.cmp(&b.region.name));
+    kept
+}
+
+impl State {
+    /// Logs what is new.
+    fn log(&mut self, problems: &[Problem], clashes: Vec<String>, views: &[View]) {
+        let problems = problems.iter().map(|problem| {
+            let path = problem.path.display().to_string();
+            // The reader's errors name their path already.
+            if problem.error.contains(&path) { problem.error.clone() } else { format!("{path}: {}", problem.error) }
+        });
+        let current: Vec<String> = problems.chain(clashes).collect();
+        let new: Vec<&String> = current.iter().filter(|text| !self.said.contains(*text)).collect();
+        for text in new.iter().take(MOST_LOGGED) {
+            tracing::warn!("{text}");
+        }
+        if new.len() > MOST_LOGGED {
+            tracing::warn!(more = new.len() - MOST_LOGGED, "more problems; `tacho ls` lists them");
+        }
+        self.said = current.into_iter().collect();
+        let mut verdicts = BTreeMap::new();
+        for View { region, .. } in views {
+            let key = (region.name.clone(), region.uuid);
+            let verdict = region.verdict;
+            if self.verdicts.get(&key) != Some(&verdict) {
+                tracing::info!(region = %region.name, pid = region.pid, path = %region.path.display(), %verdict, "region");
+            }
+            verdicts.insert(key, verdict);
+        }
+        for (name, _) in self.verdicts.keys().filter(|key| !verdicts.contains_key(*key)) {
+            tracing::info!(region = %name, "region is gone");
+        }
+        self.verdicts = verdicts;
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
