@@ -38,6 +38,7 @@ pub use verify::{Finding, Severity};
 
 pub mod filter;
 pub mod json;
+pub mod listing;
 pub mod number;
 pub mod plan;
 #[cfg(feature = "server")]

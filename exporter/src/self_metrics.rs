@@ -293,8 +293,8 @@ impl Parts {
         let start = self.schema.series.len();
         for metric in family.get_metric() {
             let (plane, value) = match kind {
-                Kind::Counter => (&mut self.lane, metric.get_counter().value()),
-                _ => (&mut self.shared, metric.get_gauge().value()),
+                Kind::Counter => (&mut self.lane, metric.get_counter().get_value()),
+                _ => (&mut self.shared, metric.get_gauge().get_value()),
             };
             let cell = plane.len() as u64;
             plane.push(value.to_bits());

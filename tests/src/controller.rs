@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use crate::exposition::key;
 use crate::process::{Running, binary};
 
 /// Bounds of one counter: what was done when the line was written, and the ceiling announced with it.
@@ -82,19 +83,17 @@ impl Controller {
         let number = |value: &serde_json::Value| value.as_u64().expect("acks are whole numbers");
         counters
             .iter()
-            .map(|(series, pair)| {
-                (series.clone(), Bounds { done: number(&pair["done"]), about: number(&pair["about"]) })
-            })
+            .map(|(series, pair)| (key(series), Bounds { done: number(&pair["done"]), about: number(&pair["about"]) }))
             .collect()
     }
 
-    /// The totals that it printed at its end.
+    /// What it printed at its end: `counters` by series, and the `report` of what the load did.
     ///
     /// # Panics
     /// Where there are none.
     pub fn totals(&mut self) -> serde_json::Value {
         let lines = self.all_lines();
-        let line = lines.iter().rev().find(|line| line.contains("\"joined\"")).expect("a line of totals");
+        let line = lines.iter().rev().find(|line| line.contains("\"report\"")).expect("a line of totals");
         serde_json::from_str(line).expect("totals are JSON")
     }
 }

@@ -59,10 +59,7 @@ impl Exposition {
                 if !wanted(region) {
                     continue;
                 }
-                let labels: Vec<String> =
-                    labels.iter().filter(|(key, _)| key != "tacho_region").map(|(k, v)| format!("{k}={v:?}")).collect();
-                let key = if labels.is_empty() { name } else { format!("{name}{{{}}}", labels.join(",")) };
-                parsed.values.insert(key, value.to_owned());
+                parsed.values.insert(key(series), value.to_owned());
             }
         }
         parsed
@@ -76,6 +73,17 @@ impl Exposition {
         let value = self.values.get(series).unwrap_or_else(|| panic!("no series {series} in {:#?}", self.values));
         value.parse().unwrap_or_else(|_| panic!("{series} is {value}, no integer"))
     }
+}
+
+/// A series as the keys of [`Exposition::values`] are: labels sorted, the region's left out.
+///
+/// # Panics
+/// Where it is no series.
+pub fn key(series: &str) -> String {
+    let (name, labels) = labels(series);
+    let labels: Vec<String> =
+        labels.iter().filter(|(key, _)| key != "tacho_region").map(|(k, v)| format!("{k}={v:?}")).collect();
+    if labels.is_empty() { name } else { format!("{name}{{{}}}", labels.join(",")) }
 }
 
 /// Name and labels of a series, the labels sorted.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tachograph_tests::controller::Controller;
-use tachograph_tests::exposition::Exposition;
+use tachograph_tests::exposition::{Exposition, key};
 use tachograph_tests::process::{eventually, tacho};
 use tachograph_tests::tmpfs;
 
@@ -103,11 +103,19 @@ fn scenario_11_and_21_totals_equal_the_region_and_no_id_is_exposed() {
     assert_eq!(controller.process.wait(Duration::from_secs(60)), Some(0), "{}", controller.process.stderr());
     let totals = controller.totals();
     let shown = show(folder.path(), "mc-totals");
+    let counters = totals["counters"].as_object().expect("counters");
+    assert!(counters.len() >= 13, "every counter of the catalogue: {totals}");
+    for (series, total) in counters {
+        let total = total.as_u64().expect("a whole number");
+        assert_eq!(shown.integer(&key(series)), i128::from(total), "{series}");
+    }
+    let report = |what: &str| i128::from(totals["report"][what].as_u64().expect("a whole number"));
     let sum = |family: &str| -> i128 {
         shown.values.keys().filter(|key| key.starts_with(family)).map(|key| shown.integer(key)).sum()
     };
-    assert_eq!(sum("mc_messages_dropped_total"), i128::from(totals["dropped"].as_u64().expect("dropped")));
-    assert_eq!(sum("mc_actor_panics_total"), i128::from(totals["panicked"].as_u64().expect("panicked")));
+    assert!(report("sent") > 1_000 && report("joined") >= 50, "the load was running: {totals}");
+    assert_eq!(sum("mc_messages_dropped_total"), report("dropped"));
+    assert_eq!(sum("mc_actor_panics_total"), report("panicked"));
     // Orderly shutdown brings every level to 0 (scenario 8).
     for level in ["mc_meetings_active", "mc_connections_active", "mc_participants_active"] {
         assert_eq!(shown.integer(level), 0, "{level}");

@@ -4,12 +4,12 @@
 //! logs each change (a region that came, died or went; a file that can't be read; a family left out) once, not once a
 //! scrape.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::error::Error;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::json::{self, Now, RegionEntry};
+use crate::listing::{Listing, chain};
 use crate::plan::{Options, Plan, PlanError, Source};
 use crate::self_metrics::{Seen, SelfMetrics, SelfMetricsError};
 use crate::{Directories, Problem, ReadError, RegionInfo, RegionReader, Scan, Snapshot, Verdict, text};
@@ -151,54 +151,13 @@ impl Scraper {
     #[must_use]
     pub fn values(&self, name: &str, filter: &crate::filter::Filter, limit: usize) -> Option<serde_json::Value> {
         let regions = self.directories.scan().regions;
-        let mut views: Vec<_> = regions.iter().filter(|reader| reader.name() == name).filter_map(|reader| reader.snapshot().ok()).collect();
-        views.sort_by_key(|snapshot| (!snapshot.region.verdict.is_alive(), snapshot.region.created_realtime_ns));
-        let snapshot = views.into_iter().next()?;
+        let named = regions.iter().filter(|reader| reader.name() == name);
+        let snapshots = named.filter_map(|reader| reader.snapshot().ok());
+        // The same choice as in `one_of_each_name`.
+        let snapshot = snapshots
+            .min_by_key(|snapshot| (!snapshot.region.verdict.is_alive(), snapshot.region.created_realtime_ns))?;
         let entry = RegionEntry::new(snapshot.region.clone(), Now::read(), 0);
         Some(json::values(&entry, &snapshot, filter, limit))
-    }
-}
-
-/// The regions of some directories as they are listed.
-#[derive(Debug)]
-pub struct Listing {
-    /// The regions, by name.
-    pub entries: Vec<RegionEntry>,
-    /// What could not be read.
-    pub problems: Vec<Problem>,
-}
-
-impl Listing {
-    /// Lists regions with how often each name crashed, and the archived ones where asked for.
-    #[must_use]
-    pub fn of(directories: &Directories, archived: bool) -> Self {
-        let now = Now::read();
-        let Scan { regions, mut problems } = directories.scan();
-        let archive = directories.archived(None);
-        problems.extend(archive.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
-        let mut infos = Vec::new();
-        let mut crashes: HashMap<String, u64> = HashMap::new();
-        let places = regions.iter().map(|reader| (reader, true)).chain(archive.regions.iter().map(|reader| (reader, archived)));
-        for (reader, listed) in places {
-            match reader.info() {
-                Ok(region) => {
-                    if region.verdict == Verdict::Crashed {
-                        *crashes.entry(region.name.clone()).or_default() += 1;
-                    }
-                    if listed {
-                        infos.push(region);
-                    }
-                }
-                Err(error) => problems.push(Problem { path: reader.path().to_owned(), error: chain(&error) }),
-            }
-        }
-        infos.sort_by(|a, b| (&a.name, b.created_realtime_ns).cmp(&(&b.name, a.created_realtime_ns)));
-        let crashes = |name: &str| crashes.get(name).copied().unwrap_or(0);
-        let entries = infos.into_iter().map(|region| {
-            let count = crashes(&region.name);
-            RegionEntry::new(region, now, count)
-        });
-        Self { entries: entries.collect(), problems }
     }
 }
 
@@ -270,10 +229,4 @@ impl State {
         }
         self.verdicts = verdicts;
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,0 +1,234 @@
+//! The command line: what can be asked, and help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tachograph_exporter::serve::Listen;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Reads the metrics that applications keep in shared memory: serves them to Prometheus, shows them, and still has
+/// them when the application is dead.
+#[derive(Debug, Parser)]
+#[command(name = "tacho", version = VERSION, propagate_version = true, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tacho demo                 a real workload to look at, served on http://127.0.0.1:10110
+  tacho ls                   which regions there are, and whether their writers live
+  tacho show mc-0            current values of region mc-0; its last ones if it is dead
+  tacho serve                the exporter: scrape http://127.0.0.1:10110/metrics
+
+Exit codes: 0 ok, 1 found a problem, 2 bad usage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the metrics of all regions over HTTP, for Prometheus
+    Serve(Serve),
+    /// List regions: name, verdict, pid, uptime, what is used of them, crashes
+    Ls(Ls),
+    /// Show the current values of a region, or the last ones of a dead one
+    Show(Show),
+    /// Check every structure of a region; say what is wrong, and where
+    Verify(Verify),
+    /// Start a meeting controller under load, serve its metrics, and say what to try
+    #[cfg(feature = "demo")]
+    Demo(Demo),
+    /// The demo's workload, as a process of its own
+    #[cfg(feature = "demo")]
+    #[command(name = crate::demo::WORKLOAD, hide = true)]
+    ControllerWorkload {
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Directories {
+    /// Directory to look for regions in; repeatable. Default: $TACHOGRAPH_DIR, else those of /run/tachograph and
+    /// /dev/shm/tachograph-UID that exist
+    #[arg(long = "region-dir", value_name = "DIR")]
+    pub(crate) region_dirs: Vec<PathBuf>,
+}
+
+impl Directories {
+    pub(crate) fn open(&self) -> tachograph_exporter::Directories {
+        tachograph_exporter::Directories::from_args(self.region_dirs.clone())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho serve
+  tacho serve --web.listen-address=:10110 --region-dir=/run/tachograph
+  tacho serve --web.listen-address=unix:/run/tacho/tacho.sock
+  tacho serve --config.check --region-label=shard     check the flags, serve nothing
+
+Prometheus:
+  scrape_configs:
+    - job_name: tachograph
+      static_configs: [{targets: ['127.0.0.1:10110']}]")]
+pub(crate) struct Serve {
+    /// Address to listen on: HOST:PORT, :PORT (all interfaces) or unix:PATH; repeatable
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10110")]
+    pub(crate) listen: Vec<Listen>,
+    /// Path of the metrics
+    #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics")]
+    pub(crate) telemetry_path: String,
+    /// Scrapes answered at a time; more get 503. 0: no limit
+    #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
+    pub(crate) max_requests: usize,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Name of the label that says which region a series comes from; empty for none, which one region allows
+    #[arg(long = "region-label", value_name = "NAME", default_value = tachograph_exporter::plan::REGION_LABEL)]
+    pub(crate) region_label: String,
+    /// Check the flags, then exit: 0 where they can be served, 2 where not
+    #[arg(long = "config.check")]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Log {
+    /// Least severe messages to log
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub(crate) level: LogLevel,
+    /// Form of the log, which goes to standard error
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    #[value(alias = "logfmt")]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho ls
+  tacho ls --archived                       dead regions that were put away, too
+  tacho ls --json | jq '.regions[] | select(.verdict == \"crashed\")'
+
+Verdicts: running (the writer lives), hung (it lives and broke a promise), closed (ended in order), crashed (ended
+otherwise), copy (a file away from its lock).
+A crashed region is no problem of `ls`: exit 1 means that something could not be read.")]
+pub(crate) struct Ls {
+    /// List the archived regions, too
+    #[arg(long)]
+    pub(crate) archived: bool,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho show mc-0
+  tacho show mc-0 --filter 'mc_*_total'
+  tacho show mc-0@crash                     the newest crash of that name
+  tacho show ./mc-0.tacho --format prom     any region file, in Prometheus' text format
+  tacho show mc-0 --json")]
+pub(crate) struct Show {
+    /// A name, name@crash (its newest crash), or the path of a region file
+    pub(crate) region: String,
+    /// Form of the output
+    #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with = "json")]
+    pub(crate) format: ShowFormat,
+    /// Only metrics whose names match: * is any text, ? one character
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ShowFormat {
+    /// For people
+    Table,
+    /// Prometheus' text format 0.0.4, as /metrics shows it
+    Prom,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho verify mc-0
+  tacho verify /var/tmp/copy-of-mc-0.tacho --json
+
+Exit 0: nothing is wrong. Exit 1: each finding was printed.")]
+pub(crate) struct Verify {
+    /// A name, name@crash (its newest crash), or the path of a region file
+    pub(crate) region: String,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(feature = "demo")]
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho demo
+  tacho demo --for 60
+  tacho demo --web.listen-address=127.0.0.1:0 --json    any free port, which the JSON line names")]
+pub(crate) struct Demo {
+    /// End after that many seconds; without it, Ctrl-C ends the demo
+    #[arg(long = "for", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) duration: Option<std::time::Duration>,
+    /// Directory for the region, on tmpfs. Default: as for any application ($TACHOGRAPH_DIR, /run/tachograph,
+    /// /dev/shm/tachograph-UID)
+    #[arg(long = "region-dir", value_name = "DIR")]
+    pub(crate) region_dir: Option<PathBuf>,
+    /// Address to serve on: HOST:PORT, :PORT or unix:PATH
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = "127.0.0.1:10110")]
+    pub(crate) listen: Listen,
+    /// Print one JSON object once all is running, and one at the end, instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(feature = "demo")]
+fn parse_seconds(text: &str) -> Result<std::time::Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
+    let positive = Some(seconds).filter(|seconds| *seconds > 0.0);
+    let duration = positive.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| format!("{text} is no time span: give a number of seconds above 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,31 @@
+//! `tacho ls`: which regions there are.
+
+use std::process::ExitCode;
+
+use tachograph_exporter::listing::Listing;
+use tachograph_exporter::{json, table};
+
+use crate::cli::Ls;
+use crate::output::{self, FOUND};
+
+pub(crate) fn run(args: &Ls) -> ExitCode {
+    let directories = args.directories.open();
+    let Listing { entries, problems } = Listing::of(&directories, args.archived);
+    let code = if problems.is_empty() { ExitCode::SUCCESS } else { FOUND };
+    if args.json {
+        return output::print(format!("{}\n", json::regions(&entries, &problems)), code);
+    }
+    for problem in &problems {
+        let path = problem.path.display().to_string();
+        let names_it = problem.error.contains(&path);
+        output::say(&if names_it { problem.error.clone() } else { format!("{path}: {}", problem.error) });
+    }
+    if entries.is_empty() {
+        let places: Vec<String> = directories.paths().iter().map(|path| path.display().to_string()).collect();
+        if !places.is_empty() {
+            output::say(&format!("no regions in {}", places.join(", ")));
+        }
+        return code;
+    }
+    output::print(table::regions(&entries), code)
+}

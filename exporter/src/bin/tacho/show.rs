@@ -1,0 +1,87 @@
+//! `tacho show`: the values of one region.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tachograph_exporter::filter::Filter;
+use tachograph_exporter::json::{self, Now, RegionEntry};
+use tachograph_exporter::plan::{Options, Plan, Source};
+use tachograph_exporter::{RegionInfo, Snapshot, Verdict, table, text};
+
+use crate::cli::{Show, ShowFormat};
+use crate::output::{self, FOUND};
+
+pub(crate) fn run(args: &Show) -> ExitCode {
+    let directories = args.directories.open();
+    let reader = match directories.resolve(&args.region) {
+        Ok(reader) => reader,
+        Err(error) => return output::fail(&error),
+    };
+    let snapshot = match reader.snapshot() {
+        Ok(snapshot) => snapshot,
+        Err(error) => return output::fail(&error),
+    };
+    let filter = args.filter.as_deref().map_or_else(Filter::default, Filter::new);
+    let damaged = snapshot.schema.damaged_count();
+    let code = if damaged == 0 { ExitCode::SUCCESS } else { FOUND };
+    if damaged > 0 {
+        output::say(&format!("{damaged} damaged entries are left out; `tacho verify {}` says which", args.region));
+    }
+    let now = Now::read();
+    if args.json {
+        let crashes = u64::from(snapshot.region.verdict == Verdict::Crashed);
+        let archived = directories.archived(Some(&snapshot.region.name)).regions;
+        let others = archived.iter().filter(|other| other.uuid() != snapshot.region.uuid);
+        let others = others.filter(|other| other.verdict().is_ok_and(|verdict| verdict == Verdict::Crashed)).count();
+        let entry = RegionEntry::new(snapshot.region.clone(), now, crashes + others as u64);
+        return output::print(format!("{}\n", json::values(&entry, &snapshot, &filter, usize::MAX)), code);
+    }
+    let dead = dead_line(&snapshot.region, now);
+    match args.format {
+        ShowFormat::Table => {
+            output::print(format!("{}{}", dead.map_or_else(String::new, |line| format!("{line}\n\n")), table::values(&snapshot, &filter)), code)
+        }
+        ShowFormat::Prom => match prom(snapshot, &filter) {
+            // A comment, which every parser of that format skips.
+            Ok(body) => {
+                let mut out = dead.map_or_else(Vec::new, |line| format!("# {line}\n").into_bytes());
+                out.extend_from_slice(&body);
+                output::print(out, code)
+            }
+            Err(error) => output::fail(&error),
+        },
+    }
+}
+
+/// That a region is dead and since when; nothing for a living one.
+fn dead_line(region: &RegionInfo, now: Now) -> Option<String> {
+    let since = region.last_sign_ns();
+    let ago = table::span(now.realtime_ns.saturating_sub(since) as f64 / 1e9);
+    let mut line = match region.verdict {
+        Verdict::Running | Verdict::Hung => return None,
+        Verdict::Closed => format!("{} is dead: closed at {} ({ago} ago)", region.name, table::moment(since)),
+        Verdict::Crashed => format!("{} is dead: crashed, last sign of life {} ({ago} ago)", region.name, table::moment(since)),
+        Verdict::Copy => format!("{} is a copy of a region, with the state of {}", region.name, table::moment(since)),
+    };
+    let _ = write!(line, "; pid was {}. These are its last values.", region.pid);
+    Some(line)
+}
+
+/// The same bytes that `/metrics` would show of it.
+fn prom(mut snapshot: Snapshot, filter: &Filter) -> Result<Vec<u8>, tachograph_exporter::plan::PlanError> {
+    let schema = Arc::make_mut(&mut snapshot.schema);
+    for family in &mut schema.families {
+        if !filter.matches(&family.name) {
+            family.series = 0..0;
+        }
+    }
+    let sources = [Source::region(Arc::new(snapshot))];
+    let plan = Plan::new(&sources, &Options::default())?;
+    let mut body = Vec::new();
+    text::render(&plan, &sources, &mut body);
+    for clash in plan.clashes() {
+        output::say(&clash.to_string());
+    }
+    Ok(body)
+}
