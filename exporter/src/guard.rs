@@ -95,7 +95,9 @@ fn install() {
             Ok(before) => {
                 let _ = BEFORE.set(before);
             }
-            Err(error) => tracing::warn!(%error, "no SIGBUS guard: a region that is cut while it is read ends this process"),
+            Err(error) => {
+                tracing::warn!(%error, "no SIGBUS guard: a region that is cut while it is read ends this process")
+            }
         }
     });
 }

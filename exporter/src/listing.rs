@@ -33,7 +33,8 @@ impl Listing {
         problems.extend(archive.problems.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
         let mut infos = Vec::new();
         let mut crashes: HashMap<String, u64> = HashMap::new();
-        let places = regions.iter().map(|reader| (reader, true)).chain(archive.regions.iter().map(|reader| (reader, archived)));
+        let places =
+            regions.iter().map(|reader| (reader, true)).chain(archive.regions.iter().map(|reader| (reader, archived)));
         for (reader, listed) in places {
             match reader.info() {
                 Ok(region) => {

@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Snapshot;
 use crate::number;
 use crate::schema::{Family, Kind, Schema};
-use crate::Snapshot;
 
 /// Name of the label that says which region a series comes from, unless the operator chose another.
 pub const REGION_LABEL: &str = "tacho_region";
@@ -66,13 +66,17 @@ impl Default for Options {
 #[non_exhaustive]
 pub enum PlanError {
     /// Several regions, and no label to tell their series apart.
-    #[error("{regions} regions and an empty region label: their series could not be told apart; name a label with --region-label")]
+    #[error(
+        "{regions} regions and an empty region label: their series could not be told apart; name a label with --region-label"
+    )]
     LabelNeeded {
         /// How many regions there are.
         regions: usize,
     },
     /// Two regions of one name: their series would be the same.
-    #[error("two regions are named {name}: {first} and {second}; give them different names, or serve their directories apart")]
+    #[error(
+        "two regions are named {name}: {first} and {second}; give them different names, or serve their directories apart"
+    )]
     SameName {
         /// The name.
         name: String,
@@ -272,7 +276,12 @@ impl Plan {
                 let Some(series) = snapshot.schema.series.get(index) else { continue };
                 for (suffix, label, op) in &parts {
                     self.prefix(&family.name, suffix, [&series.labels, &region, label]);
-                    self.lines.push(Line { end: self.arena.len(), source: source as u32, series: index as u32, op: *op });
+                    self.lines.push(Line {
+                        end: self.arena.len(),
+                        source: source as u32,
+                        series: index as u32,
+                        op: *op,
+                    });
                 }
             }
         }
@@ -354,7 +363,11 @@ fn differs(family: &Family, stands: &Family, older: &Source) -> Option<String> {
     let region = &older.snapshot.region.name;
     let whose = if older.labelled { format!("region {region}") } else { "the exporter".to_owned() };
     if text_type(family.kind) != text_type(stands.kind) || family.kind != stands.kind {
-        return Some(format!("it is a {}, and {whose} has a {} of that name", family.kind.as_str(), stands.kind.as_str()));
+        return Some(format!(
+            "it is a {}, and {whose} has a {} of that name",
+            family.kind.as_str(),
+            stands.kind.as_str()
+        ));
     }
     if family.bounds != stands.bounds {
         return Some(format!("its bounds are not those of {whose}'s histogram of that name"));
@@ -364,7 +377,8 @@ fn differs(family: &Family, stands: &Family, older: &Source) -> Option<String> {
 
 /// Why a family's sample names would be read as another family's; `None` where they are free.
 fn suffix_clash(family: &Family, taken: &HashMap<String, &str>) -> Option<String> {
-    let (name, other) = sample_names(family).into_iter().find_map(|name| taken.get(&name).map(|other| (name, *other)))?;
+    let (name, other) =
+        sample_names(family).into_iter().find_map(|name| taken.get(&name).map(|other| (name, *other)))?;
     Some(format!("its {name} would be read as a part of {other}"))
 }
 
@@ -382,12 +396,9 @@ const fn text_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::HistogramBounds | Kind::HistogramExponential => "histogram",
-        Kind::Gauge
-        | Kind::UpDownCounter
-        | Kind::Info
-        | Kind::StateSet
-        | Kind::WatermarkMax
-        | Kind::WatermarkMin => "gauge",
+        Kind::Gauge | Kind::UpDownCounter | Kind::Info | Kind::StateSet | Kind::WatermarkMax | Kind::WatermarkMin => {
+            "gauge"
+        }
     }
 }
 
@@ -419,10 +430,8 @@ fn head(arena: &mut Vec<u8>, family: &Family) {
 fn parts(family: &Family) -> Vec<(&'static str, String, Op)> {
     match family.kind {
         Kind::HistogramBounds | Kind::HistogramExponential => {
-            let mut parts: Vec<_> = (0..)
-                .zip(&family.bounds)
-                .map(|(index, bound)| ("_bucket", le(*bound), Op::Bucket(index)))
-                .collect();
+            let mut parts: Vec<_> =
+                (0..).zip(&family.bounds).map(|(index, bound)| ("_bucket", le(*bound), Op::Bucket(index))).collect();
             parts.push(("_bucket", le(f64::INFINITY), Op::Count));
             parts.push(("_sum", String::new(), Op::Sum));
             parts.push(("_count", String::new(), Op::Count));

@@ -93,7 +93,7 @@ pub fn span(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         ..3_600 => format!("{}m{:02}s", whole / 60, whole % 60),
-        ..86_400 => format!("{}h{:02}m", whole / 3_600, whole % 3_600 / 60),
+        3_600..86_400 => format!("{}h{:02}m", whole / 3_600, whole % 3_600 / 60),
         _ => format!("{}d{:02}h", whole / 86_400, whole % 86_400 / 3_600),
     }
 }
@@ -191,7 +191,9 @@ fn histogram_text(family: &Family, buckets: &[u64], sum: f64) -> String {
         });
         holding.next().map_or(f64::INFINITY, |(bound, _)| bound)
     };
-    let bound = |bound: f64| if bound == f64::INFINITY { "past the last bound".to_owned() } else { format!("<= {}", float(bound)) };
+    let bound = |bound: f64| {
+        if bound == f64::INFINITY { "past the last bound".to_owned() } else { format!("<= {}", float(bound)) }
+    };
     let mean = sum / count as f64;
     format!(
         "count {count}, sum {}, mean {mean:.4}, p50 {}, p99 {}",

@@ -5,19 +5,20 @@
 //! Exit codes: 0 done, 1 could not start, 2 bad usage.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use nix::sys::signal::{raise, Signal};
+use nix::sys::signal::{Signal, raise};
 use serde_json::json;
 use tachograph::Region;
-use tokio::signal::unix::{signal, SignalKind};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::acks::{direct_stdout, write_line, Acks};
+use crate::acks::{Acks, direct_stdout, write_line};
 use crate::actor_metrics::ActorMetrics;
 use crate::controller::{Controller, ControllerConfig};
 use crate::fact::Fact;
@@ -126,7 +127,11 @@ where
         .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
         .from_env_lossy();
     // Inside another binary there may be a subscriber already: then that one gets the logs.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -161,15 +166,15 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let acks = if options.acks { Some(Acks::start(Arc::clone(&witness))?) } else { None };
     start_faults(&options);
 
-    let mut config = ControllerConfig { id: options.region.clone(), grace: options.grace, ..ControllerConfig::default() };
+    let mut config =
+        ControllerConfig { id: options.region.clone(), grace: options.grace, ..ControllerConfig::default() };
     // One more of each than the load starts with: churn and panics replace one by another.
     config.max_meetings = config.max_meetings.max(options.meetings as u64 + 1);
     let members = (options.meetings as u64 + 1).saturating_mul(options.connections_per_meeting as u64 + 1);
     config.max_participants = config.max_participants.max(members.saturating_mul(2));
     let controller = Controller::spawn(config.clone(), &metrics);
     let beats_end = CancellationToken::new();
-    let beats =
-        tokio::spawn(heartbeat::run(config, Intervals::default(), metrics.clone(), LogSink, beats_end.clone()));
+    let beats = tokio::spawn(heartbeat::run(config, Intervals::default(), metrics.clone(), LogSink, beats_end.clone()));
 
     let load = Load::new(options.load(), controller.clone(), stop);
     let totals = load.run().await;
@@ -204,8 +209,7 @@ impl Options {
 
 /// What was done: by the load's own totals, and by the witness for each counter series.
 fn report(totals: &Totals, witness: &Witness) -> serde_json::Value {
-    let counters: serde_json::Map<_, _> =
-        Fact::all().map(|fact| (fact.series(), json!(witness.done(fact)))).collect();
+    let counters: serde_json::Map<_, _> = Fact::all().map(|fact| (fact.series(), json!(witness.done(fact)))).collect();
     json!({ "report": totals, "counters": counters })
 }
 
@@ -245,9 +249,10 @@ fn start_faults(options: &Options) {
     if let Some(after) = options.segfault_after {
         tokio::spawn(async move {
             tokio::time::sleep(after).await;
-            if let Err(error) = raise(Signal::SIGSEGV) {
-                tracing::error!(%error, "the segmentation fault could not be raised");
-            }
+            // Again and again: the standard library's handler, which looks for stack overflows, takes a fault elsewhere by
+            // restoring the default action and returning, so that the instruction faults again. A raised one does not.
+            while raise(Signal::SIGSEGV).is_ok() {}
+            tracing::error!("the segmentation fault could not be raised");
         });
     }
 }

@@ -38,9 +38,7 @@ impl Fact {
             Self::Message(actor) => LabelValue::index(actor),
             Self::Dropped(actor) => ACTORS + LabelValue::index(actor),
             Self::Panic(actor) => 2 * ACTORS + LabelValue::index(actor),
-            Self::Heartbeat(status, beat) => {
-                3 * ACTORS + LabelValue::index(status) * BEATS + LabelValue::index(beat)
-            }
+            Self::Heartbeat(status, beat) => 3 * ACTORS + LabelValue::index(status) * BEATS + LabelValue::index(beat),
         }
     }
 

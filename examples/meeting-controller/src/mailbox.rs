@@ -4,7 +4,7 @@
 //! an actor's share is withdrawn when it ends. Never blocks. Logs a crossing into a higher level once, and again only
 //! after the level fell.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 use tachograph::LabelValue;
 

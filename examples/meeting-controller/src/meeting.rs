@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actor::{self, Address, Id, Mailbox, Refused};
 use crate::actor_metrics::{Active, ActorMetrics};
-use crate::connection::{inject_panic, Connection, ConnectionHandle, ConnectionMessage};
+use crate::connection::{Connection, ConnectionHandle, ConnectionMessage, inject_panic};
 use crate::fact::Fact;
 use crate::metrics::ActorType;
 use crate::supervision::{self, Children, Ended};
@@ -309,7 +309,9 @@ impl Meeting {
         match message {
             MeetingMessage::Join { participant, reply } => answer(reply, self.join(participant)),
             MeetingMessage::Disconnect { connection, reply } => answer(reply, self.disconnect(&connection)),
-            MeetingMessage::Reconnect { participant, token, reply } => answer(reply, self.reconnect(&participant, token)),
+            MeetingMessage::Reconnect { participant, token, reply } => {
+                answer(reply, self.reconnect(&participant, token))
+            }
             MeetingMessage::Leave { participant, reply } => answer(reply, self.leave(&participant)),
             MeetingMessage::Signal { sequence } => self.pass_on(sequence).await,
             MeetingMessage::End => self.ending = true,
@@ -317,7 +319,8 @@ impl Meeting {
             MeetingMessage::Stall => self.stalled = !self.ending,
             MeetingMessage::Panic => self.ending = inject_panic("meeting"),
             MeetingMessage::ToConnection { participant, message } => {
-                if let Some(Presence::Connected { handle, .. }) = self.participants.get(&participant).map(|p| &p.state) {
+                if let Some(Presence::Connected { handle, .. }) = self.participants.get(&participant).map(|p| &p.state)
+                {
                     // A refusal is counted by the address; there is nobody to tell.
                     let _ = handle.address.offer(message).await;
                 }
@@ -384,7 +387,8 @@ impl Meeting {
 
     fn expire(&mut self, now: Instant) {
         while let Some((until, id)) = self.graces.pop_front_if(|(until, _)| *until <= now) {
-            let away = |participant: &Participant| matches!(participant.state, Presence::Away { until: u } if u == until);
+            let away =
+                |participant: &Participant| matches!(participant.state, Presence::Away { until: u } if u == until);
             if self.participants.get(&id).is_some_and(away) {
                 self.participants.remove(&id);
             }
@@ -424,9 +428,10 @@ impl Meeting {
             Presence::Connected { handle, .. } => Some((Id::clone(id), handle.address.clone())),
             Presence::Away { .. } => None,
         };
-        let after = self.last_addressee.take().and_then(|last| {
-            self.participants.range::<Id, _>((Excluded(last), Unbounded)).find_map(connected)
-        });
+        let after = self
+            .last_addressee
+            .take()
+            .and_then(|last| self.participants.range::<Id, _>((Excluded(last), Unbounded)).find_map(connected));
         if let Some((id, address)) = after.or_else(|| self.participants.iter().find_map(connected)) {
             self.last_addressee = Some(id);
             // A refusal is counted by the address.

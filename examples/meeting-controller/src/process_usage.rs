@@ -56,7 +56,7 @@ fn ticks_of(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ticks_of, ProcessUsage};
+    use super::{ProcessUsage, ticks_of};
 
     #[test]
     fn fields_are_counted_after_the_name() {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
-use nix::sys::signal::{kill, Signal};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -35,7 +35,8 @@ fn lines(child: &mut Child) -> Vec<Value> {
 #[test]
 fn reports_what_it_did() {
     let dir = dir();
-    let mut child = start(&dir, &["--for", "0.5", "--meetings", "2", "--connections-per-meeting", "3", "--rate", "2000"]);
+    let mut child =
+        start(&dir, &["--for", "0.5", "--meetings", "2", "--connections-per-meeting", "3", "--rate", "2000"]);
     let lines = lines(&mut child);
     assert!(child.wait().unwrap().success());
     assert_eq!(lines.len(), 1);
@@ -50,7 +51,8 @@ fn reports_what_it_did() {
 #[test]
 fn acks_never_fall_and_never_pass_the_announced() {
     let dir = dir();
-    let mut child = start(&dir, &["--for", "1", "--acks", "--rate", "50000", "--churn", "100", "--panic-meeting-every", "0.3"]);
+    let mut child =
+        start(&dir, &["--for", "1", "--acks", "--rate", "50000", "--churn", "100", "--panic-meeting-every", "0.3"]);
     let lines = lines(&mut child);
     assert!(child.wait().unwrap().success());
     let (report, acks) = lines.split_last().unwrap();
@@ -63,7 +65,9 @@ fn acks_never_fall_and_never_pass_the_announced() {
         bounds.collect()
     };
     for pair in acks.windows(2) {
-        for ((series, about, done), (again, next_about, next_done)) in bounds(&pair[0]).into_iter().zip(bounds(&pair[1])) {
+        for ((series, about, done), (again, next_about, next_done)) in
+            bounds(&pair[0]).into_iter().zip(bounds(&pair[1]))
+        {
             assert_eq!(series, again);
             assert!(done <= next_done && about <= next_about && done <= about, "{series}");
             // What is done when the next line is made was done under this line's ceiling.
@@ -100,7 +104,7 @@ fn ends_in_order_by_signals_and_with_stdin() {
 fn faults_kill_it() {
     for (fault, signal) in [("--abort-after", Signal::SIGABRT), ("--segfault-after", Signal::SIGSEGV)] {
         let dir = dir();
-        let mut child = start(&dir, &[fault, "0.2"]);
+        let mut child = start(&dir, &[fault, "0.2", "--for", "20"]);
         assert_eq!(child.wait().unwrap().signal(), Some(signal as i32), "{fault}");
     }
 }

@@ -15,11 +15,11 @@ use meeting_controller::load::{Load, LoadConfig};
 use meeting_controller::meeting::MeetingMessage;
 use meeting_controller::supervision::Outcome;
 use meeting_controller::{
-    actor, ActorMetrics, ActorType, Controller, ControllerConfig, ControllerError, ControllerHandle, ControllerMetrics,
-    Fact, HeartbeatType, MailboxLevel, MailboxMonitor, McMetrics, MeetingError, MeetingHandle, Refused,
+    ActorMetrics, ActorType, Controller, ControllerConfig, ControllerError, ControllerHandle, ControllerMetrics, Fact,
+    HeartbeatType, MailboxLevel, MailboxMonitor, McMetrics, MeetingError, MeetingHandle, Refused, actor,
 };
 use tachograph::{LabelValue, Region};
-use tokio::time::{sleep, Instant};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 struct World {
@@ -595,7 +595,11 @@ async fn scenario_19_levels() {
         let since = || (logs.count("DEBUG") - said.0, logs.count("WARN") - said.1);
         let monitor = world.monitor(actor, 1_000);
         let fill = |depth| while monitor.depth() < depth && monitor.put() {};
-        let empty = |depth| while monitor.depth() > depth { monitor.take() };
+        let empty = |depth| {
+            while monitor.depth() > depth {
+                monitor.take()
+            }
+        };
         fill(warning);
         assert_eq!((monitor.level(), since()), (Normal, (0, 0)));
         fill(warning + 1);
@@ -664,7 +668,8 @@ async fn scenario_21_labels() {
     controller.shutdown().await;
 
     let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-    for id in ["quarterly-review", "ada-lovelace", &*joined.connection, "meeting-0000", "participant-0000", "connection-1"]
+    for id in
+        ["quarterly-review", "ada-lovelace", &*joined.connection, "meeting-0000", "participant-0000", "connection-1"]
     {
         assert!(!holds(id), "{id} is in the region");
     }

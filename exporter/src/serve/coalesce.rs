@@ -71,24 +71,18 @@ mod tests {
             }
             counted.fetch_add(1, Ordering::SeqCst) + 1
         }));
-        let spawn = || {
-            let coalescer = Arc::clone(&coalescer);
-            tokio::spawn(async move { coalescer.take().await })
-        };
-        let first = spawn();
+        let started = Arc::clone(&coalescer);
+        let first = tokio::spawn(async move { started.take().await });
         // The first is under way once nobody is listed as waiting for it.
         while coalescer.next.lock().unwrap().is_some() || coalescer.turn.try_lock().is_ok() {
             tokio::task::yield_now().await;
         }
-        let waiters: Vec<_> = (0..10).map(|_| spawn()).collect();
-        while coalescer.next.lock().unwrap().as_ref().is_none_or(|next| next.sender_count() < 10) {
-            tokio::task::yield_now().await;
-        }
+        let waiters: Vec<_> = (0..10).map(|_| coalescer.join()).collect();
         *gate.0.lock().unwrap() = true;
         gate.1.notify_all();
         assert_eq!(first.await.unwrap(), Some(1));
-        for waiter in waiters {
-            assert_eq!(waiter.await.unwrap(), Some(2));
+        for mut waiter in waiters {
+            assert_eq!(*waiter.wait_for(Option::is_some).await.unwrap(), Some(2));
         }
     }
 

@@ -68,7 +68,7 @@ impl FromStr for Listen {
 
 /// Why an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {source}{remedy}", remedy = remedy(source))]
+#[error("can't listen on {address}: {remedy}", remedy = remedy(source))]
 pub struct BindError {
     address: String,
     source: io::Error,
@@ -77,10 +77,10 @@ pub struct BindError {
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            "; something listens there already: end it, or choose another address with --web.listen-address"
+            "something listens there already; end it, or choose another address with --web.listen-address"
         }
-        io::ErrorKind::PermissionDenied => "; choose a port above 1023 or a writable directory with --web.listen-address",
-        _ => "; choose another address with --web.listen-address",
+        io::ErrorKind::PermissionDenied => "choose a port above 1023 or a writable directory with --web.listen-address",
+        _ => "choose another address with --web.listen-address",
     }
 }
 
@@ -108,7 +108,8 @@ async fn bind_tcp(address: &str) -> io::Result<Listener> {
 
 async fn bind_unix(path: &Path) -> io::Result<Listener> {
     let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket && tokio::net::UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    if is_socket
+        && tokio::net::UnixStream::connect(path).await.is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
     {
         std::fs::remove_file(path)?;
     }

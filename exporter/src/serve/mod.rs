@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::Directories;
 use crate::plan::{Options, REGION_LABEL};
 use crate::self_metrics::SelfMetricsError;
-use crate::Directories;
 
 pub use listen::{BindError, Listen, ListenError};
 pub use scrape::{ScrapeError, Scraper};
@@ -73,13 +73,16 @@ impl Config {
             problems.push("--web.listen-address: at least one is needed".to_owned());
         }
         let path = &self.telemetry_path;
-        if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || "{}?#*:".contains(c)) {
+        if !path.starts_with('/')
+            || path.contains(|c: char| c.is_whitespace() || c.is_control() || "{}?#*:".contains(c))
+        {
             problems.push(format!("--web.telemetry-path {path:?}: a path such as /metrics is needed"));
         } else if routes::is_taken(path) {
             problems.push(format!("--web.telemetry-path {path}: the exporter answers that path itself"));
         }
         let label = &self.region_label;
-        let grammar = label.is_empty() || crate::label_block::is_label_name(label);
+        // The default starts with `tacho_`, which no family's own label may.
+        let grammar = label.is_empty() || label == REGION_LABEL || crate::label_block::is_label_name(label);
         if !grammar || ["le", "quantile", "job", "instance"].contains(&label.as_str()) {
             problems.push(format!(
                 "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job or instance)"

@@ -77,7 +77,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
     if app.telemetry_path != "/" {
         router = router.route("/", get(page));
     }
-    router.route(&app.telemetry_path, get(metrics)).fallback(not_found).method_not_allowed_fallback(not_allowed).with_state(app)
+    router
+        .route(&app.telemetry_path, get(metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(app)
 }
 
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
@@ -122,7 +126,11 @@ struct Wanted {
 /// Most series that one answer of the API lists.
 const MOST_SERIES: usize = 10_000;
 
-async fn values(State(app): State<Arc<App>>, Path(name): Path<String>, wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>) -> Response {
+async fn values(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+) -> Response {
     let Query(wanted) = match wanted {
         Ok(wanted) => wanted,
         Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{}\n", error.body_text())),
@@ -155,9 +163,11 @@ async fn page(State(app): State<Arc<App>>) -> Response {
         }
     }
     // Relative, so that it works behind a proxy with a prefix.
-    let page = PAGE.replace("{{METRICS}}", path.trim_start_matches('/')).replace("{{VERSION}}", env!("CARGO_PKG_VERSION"));
+    let page =
+        PAGE.replace("{{METRICS}}", path.trim_start_matches('/')).replace("{{VERSION}}", env!("CARGO_PKG_VERSION"));
     let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", page);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:";
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:";
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     response
 }
@@ -187,23 +197,41 @@ fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Options;
     use crate::Directories;
+    use crate::plan::Options;
 
-    #[tokio::test]
-    async fn past_the_limit_is_503_and_too_late_is_503() {
+    fn app(max_requests: usize) -> (tempfile::TempDir, App) {
         let directory = tempfile::tempdir().unwrap();
         let directories = Directories::from_args(vec![directory.path().to_owned()]);
         let scraper = Arc::new(Scraper::new(directories, Options::default()).unwrap());
-        let app = Arc::new(App::new(scraper, "/metrics", 1));
+        (directory, App::new(scraper, "/metrics", max_requests))
+    }
+
+    #[tokio::test]
+    async fn past_the_limit_is_503() {
+        let (_directory, app) = app(1);
+        let app = Arc::new(app);
         let place = app.places.try_acquire().unwrap();
         let refused = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(place);
+        assert_eq!(metrics(State(app), HeaderMap::new()).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_the_scraper_would_not_wait_for_is_503() {
+        let (_directory, mut app) = app(0);
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        app.renders = Coalescer::new(move || {
+            let _ = wait.lock().unwrap().recv();
+            Ok(Bytes::new())
+        });
         let mut headers = HeaderMap::new();
-        assert_eq!(metrics(State(Arc::clone(&app)), headers.clone()).await.status(), StatusCode::OK);
-        headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("0.000000001"));
-        assert_eq!(metrics(State(app), headers).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("0.02"));
+        let late = metrics(State(Arc::new(app)), headers).await;
+        assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(let_go);
     }
 
     #[test]

@@ -16,11 +16,9 @@ use nix::unistd::Pid;
 use serde_json::{Map, Value as Json, json};
 use tachograph_exporter::json::Now;
 use tachograph_exporter::serve::{Config, ServeError, Server};
-use tachograph_exporter::{
-    Directories, Kind, RegionInfo, RegionReader, ResolveError, Snapshot, Value, Verdict, table,
-};
+use tachograph_exporter::{Directories, Kind, RegionInfo, RegionReader, ResolveError, Snapshot, Value, Verdict, table};
 use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -182,6 +180,8 @@ fn check_owner(directories: &Directories) -> Result<(), DemoError> {
 /// The child process.
 struct Workload {
     child: Child,
+    /// Held open, outside of `child`, whose `wait` would close it: the workload ends when it closes.
+    _stdin: Option<ChildStdin>,
     pid: u32,
     dead: bool,
     /// The end of what it wrote to standard error.
@@ -213,7 +213,8 @@ impl Workload {
                 }
             })
         });
-        Ok(Self { pid: child.id().unwrap_or_default(), child, dead: false, stderr, stderr_ended })
+        let stdin = child.stdin.take();
+        Ok(Self { pid: child.id().unwrap_or_default(), child, _stdin: stdin, dead: false, stderr, stderr_ended })
     }
 
     /// The region of this child, once it runs.
@@ -364,21 +365,27 @@ impl Place {
         let RegionInfo { verdict, .. } = snapshot.region;
         if self.json {
             let object: Map<String, Json> = totals.into_iter().map(|(name, total)| (name, json!(total))).collect();
-            return say(&format!("{}\n", json!({"version": 1, "event": "ended", "verdict": verdict, "totals": object})));
+            return say(&format!(
+                "{}\n",
+                json!({"version": 1, "event": "ended", "verdict": verdict, "totals": object})
+            ));
         }
         let uptime = table::span(snapshot.region.uptime_ns(Now::read().realtime_ns) as f64 / 1e9);
         let mut table = table::Table::new(&["TOTAL", ">COUNT"]);
         for (name, total) in totals.into_iter().filter(|(_, total)| *total > 0) {
             table.row(vec![name, total.to_string()]);
         }
-        say(&format!("\nThe demo has ended. The workload lived {uptime}; its region is {verdict}. What it counted:\n{table}"));
+        say(&format!(
+            "\nThe demo has ended. The workload lived {uptime}; its region is {verdict}. What it counted:\n{table}"
+        ));
     }
 }
 
 /// How to call this executable: by name where that is what the shell would find.
 fn command(directory: Option<&Path>) -> (String, String) {
     let executable = std::env::current_exe().unwrap_or_else(|_| "tacho".into());
-    let same = |path: PathBuf| path.canonicalize().is_ok_and(|path| executable.canonicalize().is_ok_and(|own| own == path));
+    let same =
+        |path: PathBuf| path.canonicalize().is_ok_and(|path| executable.canonicalize().is_ok_and(|own| own == path));
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let first = std::env::split_paths(&paths).map(|path| path.join("tacho")).find(|path| path.is_file());
     let tacho = if first.is_some_and(same) { "tacho".to_owned() } else { quoted(&executable) };

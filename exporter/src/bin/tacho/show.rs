@@ -39,9 +39,14 @@ pub(crate) fn run(args: &Show) -> ExitCode {
     }
     let dead = dead_line(&snapshot.region, now);
     match args.format {
-        ShowFormat::Table => {
-            output::print(format!("{}{}", dead.map_or_else(String::new, |line| format!("{line}\n\n")), table::values(&snapshot, &filter)), code)
-        }
+        ShowFormat::Table => output::print(
+            format!(
+                "{}{}",
+                dead.map_or_else(String::new, |line| format!("{line}\n\n")),
+                table::values(&snapshot, &filter)
+            ),
+            code,
+        ),
         ShowFormat::Prom => match prom(snapshot, &filter) {
             // A comment, which every parser of that format skips.
             Ok(body) => {
@@ -61,7 +66,9 @@ fn dead_line(region: &RegionInfo, now: Now) -> Option<String> {
     let mut line = match region.verdict {
         Verdict::Running | Verdict::Hung => return None,
         Verdict::Closed => format!("{} is dead: closed at {} ({ago} ago)", region.name, table::moment(since)),
-        Verdict::Crashed => format!("{} is dead: crashed, last sign of life {} ({ago} ago)", region.name, table::moment(since)),
+        Verdict::Crashed => {
+            format!("{} is dead: crashed, last sign of life {} ({ago} ago)", region.name, table::moment(since))
+        }
         Verdict::Copy => format!("{} is a copy of a region, with the state of {}", region.name, table::moment(since)),
     };
     let _ = write!(line, "; pid was {}. These are its last values.", region.pid);
