@@ -63,6 +63,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     .map_err(|_| "a thread panicked")?;
     let path = region.path().ok_or("the region has no file")?.to_owned();
     region.close();
-    std::fs::copy(path, target)?;
+    let mut bytes = std::fs::read(path)?;
+    // Where it was made is nobody's business: lengths and bytes of the host's name and the executable's path.
+    for blank in [200..204, 208..212, 376..440, 504..760] {
+        bytes.get_mut(blank).ok_or("the file is too short")?.fill(0);
+    }
+    std::fs::write(target, bytes)?;
     Ok(())
 }

@@ -47,7 +47,10 @@ impl Exposition {
                 assert!(parsed.types.insert(name.to_owned(), kind.to_owned()).is_none(), "second TYPE: {line:?}");
                 name.clone_into(&mut current);
             } else {
-                assert!(!line.is_empty() && !line.starts_with('#'), "odd line {line:?}");
+                assert!(!line.is_empty(), "empty line");
+                if line.starts_with("# ") {
+                    continue;
+                }
                 let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value in {line:?}"));
                 assert!(full.insert(series.to_owned()), "the series stands twice: {line:?}");
                 let (name, labels) = labels(series);

@@ -11,7 +11,11 @@ fn layout_1_is_read() {
     let shown = tacho(&["show", file.to_str().expect("UTF-8 path"), "--format", "prom"]);
     assert_eq!(shown.status.code(), Some(0), "{}", String::from_utf8_lossy(&shown.stderr));
     let expected = std::fs::read_to_string(golden.join("layout-1.prom")).expect("the expected exposition");
-    assert_eq!(String::from_utf8_lossy(&shown.stdout), expected);
+    // The first line is a comment for people: that this is a copy, and of when.
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    let (first, rest) = shown.split_once('\n').expect("several lines");
+    assert!(first.starts_with("# golden is a copy"), "{first}");
+    assert_eq!(rest, expected);
     let verified = tacho(&["verify", file.to_str().expect("UTF-8 path")]);
     assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stdout));
 }

@@ -336,7 +336,7 @@ impl Place {
         for (name, value) in rows {
             let _ = match name {
                 "" => writeln!(text, "{value}"),
-                name => writeln!(text, "  {name:<12}{value}"),
+                name => writeln!(text, "  {name:<13}{value}"),
             };
         }
         say(&text);
