@@ -7,12 +7,14 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
 use tachograph_layout::{LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 
 use crate::process;
 
 /// One bit a lane, set while a thread owns it. Bit 0, the shared lane, is never given to a thread.
-static CLAIMED: [AtomicU64; MAX_LANES / 64] = [const { AtomicU64::new(0) }; MAX_LANES / 64];
+static CLAIMED: [CachePadded<AtomicU64>; MAX_LANES / 64] =
+    [const { CachePadded::new(AtomicU64::new(0)) }; MAX_LANES / 64];
 
 /// How many lanes were ever given back: a thread that found none looks again when this has changed.
 /// Relaxed: a hint only, it publishes nothing.

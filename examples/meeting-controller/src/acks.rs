@@ -21,7 +21,7 @@ use crate::fact::Fact;
 use crate::witness::Witness;
 
 /// How far past what is done a line lets each counter go.
-const CREDIT: u64 = 10_000;
+const CREDIT: u64 = 1_000;
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// The thread that writes the lines. Not a task: it must go on while the runtime is busy.
