@@ -7,14 +7,13 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_utils::CachePadded;
 use tachograph_layout::{LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 
+use crate::lane_set::LaneSet;
 use crate::process;
 
-/// One bit a lane, set while a thread owns it. Bit 0, the shared lane, is never given to a thread.
-static CLAIMED: [CachePadded<AtomicU64>; MAX_LANES / 64] =
-    [const { CachePadded::new(AtomicU64::new(0)) }; MAX_LANES / 64];
+/// Which lanes have an owner.
+static CLAIMED: LaneSet<AtomicU64, { MAX_LANES / 64 }> = LaneSet::new();
 
 /// How many lanes were ever given back: a thread that found none looks again when this has changed.
 /// Relaxed: a hint only, it publishes nothing.
@@ -49,8 +48,7 @@ impl Drop for ExitGuard {
         // First the thread itself moves to lane 0, for good: destructors that run later still write exactly.
         STATE.set(State::Ending);
         if lane != 0 {
-            // SYNC(lane-claim): whoever claims this lane next sees the values that this thread leaves in it.
-            CLAIMED[lane / 64].fetch_and(!(1 << (lane % 64)), Ordering::Release);
+            CLAIMED.give_back(lane);
             GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -78,7 +76,7 @@ pub(crate) fn claim() -> LaneOffset {
         STATE.set(State::Ending);
         return LaneOffset::SHARED;
     }
-    let Some(lane) = claim_bit(default_count()).and_then(LaneOffset::new) else {
+    let Some(lane) = CLAIMED.claim(default_count()).and_then(LaneOffset::new) else {
         STATE.set(State::Sharing(given_back));
         if first_time {
             process::count_lane_overflow();
@@ -89,28 +87,6 @@ pub(crate) fn claim() -> LaneOffset {
     STATE.set(State::Claimed);
     OFFSET.set(lane);
     lane
-}
-
-fn claim_bit(lanes: usize) -> Option<usize> {
-    for (index, word) in CLAIMED.iter().enumerate().take(lanes.div_ceil(64)) {
-        let mut bits = word.load(Ordering::Relaxed);
-        loop {
-            // Lane 0 is nobody's.
-            let taken = if index == 0 { bits | 1 } else { bits };
-            let bit = (!taken).trailing_zeros() as usize;
-            let lane = index * 64 + bit;
-            if bit == 64 || lane >= lanes {
-                break;
-            }
-            // SYNC(lane-claim): Acquire, to go on from the values that the lane's last owner left in it. Failure needs
-            // no ordering: nothing is read through it but the bits themselves.
-            match word.compare_exchange_weak(bits, bits | 1 << bit, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => return Some(lane),
-                Err(now) => bits = now,
-            }
-        }
-    }
-    None
 }
 
 /// The process's number of lanes, fixed to the default where no region fixed it: cores + 8, at least 16.
@@ -126,11 +102,7 @@ pub(crate) fn default_count() -> usize {
 
 /// In a forked child: only the calling thread goes on, so only its lane is still owned. Async-signal-safe.
 pub(crate) fn keep_only_own() {
-    let own = OFFSET.get().lane();
-    for (index, word) in CLAIMED.iter().enumerate() {
-        let kept = if own != 0 && own / 64 == index { 1 << (own % 64) } else { 0 };
-        word.store(kept, Ordering::Relaxed);
-    }
+    CLAIMED.keep_only(OFFSET.get().lane());
 }
 
 /// Claims the calling thread's lane now, so that even its first write costs what every other one costs.

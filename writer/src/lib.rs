@@ -49,6 +49,7 @@ mod housekeeping;
 mod identity;
 mod labels;
 mod lane;
+mod lane_set;
 mod lock;
 mod macros;
 mod metric;
