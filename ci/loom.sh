@@ -5,4 +5,4 @@ set -euo pipefail
 source "$(dirname "$0")/env.sh"
 
 export RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom LOOM_MAX_PREEMPTIONS=3
-cargo test --quiet --release -p tachograph --lib models
+cargo test --quiet --release -p tachograph-layout -p tachograph --lib models

@@ -89,16 +89,6 @@ pub(crate) fn slot_state(view: WordView<'_>, series: Section, slot: u32) -> Slot
     SlotWord::from_bits(series.entry(u64::from(slot)).and_then(|entry| view.load_acquire(entry)).unwrap_or(0))
 }
 
-/// A record copied out of live memory, its first word replaced by the state that was loaded with Acquire before.
-pub(crate) fn record<T: Words>(view: WordView<'_>, entry: u64) -> Option<T> {
-    // SYNC(family-publish): whoever finds the record live sees all of it, and its strings.
-    let state = view.load_acquire(entry)?;
-    let mut words = vec![0; T::WORDS];
-    view.copy(entry, &mut words)?;
-    *words.first_mut()? = state;
-    T::from_words(&words)
-}
-
 struct Parser<'a> {
     view: WordView<'a>,
     sections: &'a SectionTable,
@@ -119,7 +109,8 @@ impl Parser<'_> {
     fn family(&mut self, index: u64) {
         let place = format!("family {index}");
         let families = self.sections.section(SectionKind::Families);
-        let Some(record) = families.entry(index).and_then(|entry| record::<FamilyRecord>(self.view, entry)) else {
+        // SYNC(family-publish): whoever finds the record live sees all of it, and its strings.
+        let Some(record) = families.entry(index).and_then(|entry| self.view.record::<FamilyRecord>(entry)) else {
             return self.schema.damage(place, "its record is outside the file");
         };
         match self.checked_family(&record) {

@@ -98,7 +98,7 @@ impl Check<'_> {
     fn header(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let header = &self.file.header;
-        if parse::record::<Header>(self.view, 0).as_ref() != Some(header) {
+        if self.view.record::<Header>(0).as_ref() != Some(header) {
             findings.push(Finding::error("header", "changed since the file was opened"));
         }
         if u64::from(header.header_len) != Header::LEN {
@@ -224,7 +224,7 @@ impl Check<'_> {
         }
         let section = self.section(SectionKind::Families);
         let used = self.word(Control::FAMILIES_USED).min(section.count);
-        parse::record(self.view, section.entry(used.checked_sub(1)?)?)
+        self.view.record(section.entry(used.checked_sub(1)?)?)
     }
 
     fn free_slots(&self, section: Section, from: u64, what: &str, excused: impl Fn(u64) -> bool) -> Vec<Finding> {
@@ -348,9 +348,9 @@ impl Check<'_> {
     /// Copies a record twice: where a word that guards it is the same in both, the first copy is whole.
     fn twice<T: Words>(&self, section: Section, slot: u64) -> Option<(T, T)> {
         let entry = section.entry(slot)?;
-        let first = parse::record(self.view, entry)?;
+        let first = self.view.record(entry)?;
         std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
-        Some((first, parse::record(self.view, entry)?))
+        Some((first, self.view.record(entry)?))
     }
 }
 

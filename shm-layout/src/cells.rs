@@ -5,9 +5,9 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::LaneOffset;
+use crate::{LaneOffset, Words, load_acquire, read_published};
 
 /// A bounds-checked view of mapped memory as 8-byte words. Never gives out anything but `&AtomicU64` and copies.
 ///
@@ -76,9 +76,16 @@ impl<'a> WordView<'a> {
     #[must_use]
     #[inline]
     pub fn load_acquire(&self, offset: u64) -> Option<u64> {
-        let value = self.load(offset);
-        fence(Ordering::Acquire);
-        value
+        self.word(offset).map(load_acquire)
+    }
+
+    /// Copies a published record (see [`crate::publish`]): its state word with Acquire, then the rest. `None` where any
+    /// of it is outside.
+    #[must_use]
+    pub fn record<T: Words>(&self, offset: u64) -> Option<T> {
+        let mut words = vec![0; T::WORDS];
+        read_published(|index| self.word(offset.checked_add(index as u64 * 8)?), &mut words)?;
+        T::from_words(&words)
     }
 
     /// Copies words from a byte offset into `out`, each once, Relaxed. `None`, and nothing copied, where any is outside.

@@ -44,6 +44,7 @@ mod series;
 mod slot;
 mod strings;
 mod watermark;
+mod word;
 
 pub use activity::{ActivityRecord, PulseRecord};
 pub use cells::{LaneBlock, LaneCell, LaneCells, SharedBlock, WordView};
@@ -61,6 +62,7 @@ pub use series::{SeriesError, SeriesRecord};
 pub use slot::{SlotState, SlotWord};
 pub use strings::{StrError, StrRef};
 pub use watermark::Ordered;
+pub use word::{Word, load_acquire, publish, read_published};
 
 /// The bytes of a record as the 8-byte words that live memory is read and written in.
 pub trait Words: bytemuck::Pod {

@@ -6,43 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
-
-/// What the set needs of a word.
-pub(crate) trait Word {
-    fn load(&self, order: Ordering) -> u64;
-    fn store(&self, value: u64, order: Ordering);
-    fn fetch_and(&self, value: u64, order: Ordering) -> u64;
-    fn compare_exchange(&self, current: u64, new: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
-}
-
-macro_rules! word {
-    ($type:ty) => {
-        impl Word for $type {
-            fn load(&self, order: Ordering) -> u64 {
-                Self::load(self, order)
-            }
-            fn store(&self, value: u64, order: Ordering) {
-                Self::store(self, value, order);
-            }
-            fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
-                Self::fetch_and(self, value, order)
-            }
-            fn compare_exchange(
-                &self,
-                current: u64,
-                new: u64,
-                success: Ordering,
-                failure: Ordering,
-            ) -> Result<u64, u64> {
-                Self::compare_exchange(self, current, new, success, failure)
-            }
-        }
-    };
-}
-
-word!(AtomicU64);
-#[cfg(loom)]
-word!(loom::sync::atomic::AtomicU64);
+use tachograph_layout::Word;
 
 /// One bit a lane, set while a thread owns it. Lane 0, the shared one, is never given to a thread.
 ///

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use rustix::time::ClockId;
 use tachograph_layout::{
     Aggregation, Control, FamilyRecord, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind, SeriesRecord, SlotState,
-    SlotWord, StrRef, Words,
+    SlotWord, StrRef, Words, publish,
 };
 
 use crate::process::Attached;
@@ -249,13 +249,7 @@ impl Registry {
     /// Stores a record's words, its state word (the first) last and with Release.
     fn record<T: Words>(&self, section: SectionKind, index: u64, record: &T) {
         let Some(base) = self.layout.section(section).entry(index) else { return };
-        let words = record.as_words();
-        for (index, &word) in words.iter().enumerate().skip(1) {
-            self.store(base + index as u64 * 8, word);
-        }
-        if let (Some(state), Some(&word)) = (self.attached.map.word(base), words.first()) {
-            state.store(word, Release);
-        }
+        publish(|index| self.attached.map.word(base + index as u64 * 8), record.as_words());
     }
 
     fn store(&self, offset: u64, value: u64) {
