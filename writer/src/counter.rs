@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tachograph_layout::{Kind, LaneBlock, LaneCells, LaneOffset, Number, WriterMap};
 
-use crate::{lane, metric::sealed::Handle, process};
+use crate::{lane, metric::sealed::Handle, tally};
 
 /// A `u64` that only goes up and wraps at its end.
 ///
@@ -33,36 +33,13 @@ impl Counter {
     /// Adds `n`.
     #[inline]
     pub fn add(self, n: u64) {
-        let lane = lane::current();
-        if lane.is_shared() {
-            self.add_slow(n);
-        } else {
-            self.add_own(lane, n);
-        }
+        tally::add(self.0.cell::<0>(), n, Relaxed);
     }
 
     /// The sum of all lanes now. Reads every lane that was ever used: not for hot loops.
     #[must_use]
     pub fn get(self) -> u64 {
-        lanes().map(|lane| self.0.cell::<0>().at(lane).load(Relaxed)).fold(0, u64::wrapping_add)
-    }
-
-    #[inline]
-    fn add_own(self, lane: LaneOffset, n: u64) {
-        // The lane is this thread's own, so nobody else stores to the cell: load and store compile to one `add`.
-        let cell = self.0.cell::<0>().at(lane);
-        cell.store(cell.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn add_slow(self, n: u64) {
-        let lane = lane::claim();
-        if lane.is_shared() {
-            self.0.cell::<0>().at(lane).fetch_add(n, Relaxed);
-        } else {
-            self.add_own(lane, n);
-        }
+        tally::sum(self.0.cell::<0>())
     }
 }
 
@@ -113,7 +90,7 @@ impl FloatCounter {
     /// The sum of all lanes now. Reads every lane that was ever used: not for hot loops.
     #[must_use]
     pub fn get(self) -> f64 {
-        lanes().map(|lane| f64::from_bits(self.0.cell::<0>().at(lane).load(Relaxed))).sum()
+        tally::lanes().map(|lane| f64::from_bits(self.0.cell::<0>().at(lane).load(Relaxed))).sum()
     }
 
     #[inline]
@@ -152,9 +129,4 @@ impl Handle for FloatCounter {
     fn pick(block: Self::Block, series: usize) -> Self {
         Self(block.series(series))
     }
-}
-
-/// Every lane that may hold values.
-pub(crate) fn lanes() -> impl Iterator<Item = LaneOffset> {
-    (0..process::lanes_used()).filter_map(LaneOffset::new)
 }

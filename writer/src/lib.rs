@@ -61,6 +61,7 @@ mod region;
 mod register;
 mod register_error;
 mod start;
+mod tally;
 mod updown;
 mod watermark;
 

@@ -3,10 +3,9 @@
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 
-use tachograph_layout::{Kind, LaneBlock, LaneCells, LaneOffset, Number, WriterMap};
+use tachograph_layout::{Kind, LaneBlock, LaneCells, Number, WriterMap};
 
-use crate::counter::lanes;
-use crate::{lane, metric::sealed::Handle};
+use crate::{metric::sealed::Handle, tally};
 
 /// A value that many threads raise and lower: requests in flight, messages in mailboxes.
 ///
@@ -40,23 +39,14 @@ impl UpDownCounter {
     /// Adds `n`.
     #[inline]
     pub fn add(self, n: u64) {
-        let lane = lane::current();
-        if lane.is_shared() {
-            self.add_slow(n);
-        } else {
-            self.add_own(lane, n);
-        }
+        tally::add(self.0.cell::<0>(), n, Relaxed);
     }
 
     /// Takes `n` off.
     #[inline]
     pub fn sub(self, n: u64) {
-        let lane = lane::current();
-        if lane.is_shared() {
-            self.sub_slow(n);
-        } else {
-            self.sub_own(lane, n);
-        }
+        // SYNC(updown): Release, so that a reader who counts this down also sees the ups it takes off.
+        tally::add(self.0.cell::<1>(), n, Release);
     }
 
     /// Adds 1 now, and takes it off when the guard is dropped.
@@ -81,47 +71,10 @@ impl UpDownCounter {
     /// Ups less downs now. Reads every lane that was ever used: not for hot loops.
     #[must_use]
     pub fn get(self) -> i64 {
-        let downs = lanes().map(|lane| self.0.cell::<1>().at(lane).load(Relaxed)).fold(0, u64::wrapping_add);
+        let downs = tally::sum(self.0.cell::<1>());
         // SYNC(updown): every up that came before a down counted above is seen below.
         fence(Acquire);
-        let ups = lanes().map(|lane| self.0.cell::<0>().at(lane).load(Relaxed)).fold(0, u64::wrapping_add);
-        ups.wrapping_sub(downs) as i64
-    }
-
-    #[inline]
-    fn add_own(self, lane: LaneOffset, n: u64) {
-        let ups = self.0.cell::<0>().at(lane);
-        ups.store(ups.load(Relaxed).wrapping_add(n), Relaxed);
-    }
-
-    #[inline]
-    fn sub_own(self, lane: LaneOffset, n: u64) {
-        let downs = self.0.cell::<1>().at(lane);
-        // SYNC(updown): Release, so that a reader who counts this down also sees the ups it takes off.
-        downs.store(downs.load(Relaxed).wrapping_add(n), Release);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn add_slow(self, n: u64) {
-        let lane = lane::claim();
-        if lane.is_shared() {
-            self.0.cell::<0>().at(lane).fetch_add(n, Relaxed);
-        } else {
-            self.add_own(lane, n);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn sub_slow(self, n: u64) {
-        let lane = lane::claim();
-        if lane.is_shared() {
-            // SYNC(updown): as in `sub_own`.
-            self.0.cell::<1>().at(lane).fetch_add(n, Release);
-        } else {
-            self.sub_own(lane, n);
-        }
+        tally::sum(self.0.cell::<0>()).wrapping_sub(downs) as i64
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tachograph_layout::{Aggregation, Kind, LaneBlock, LaneCell, LaneCells, LaneOffset, Number, Ordered, WriterMap};
 
-use crate::counter::lanes;
+use crate::tally::lanes;
 use crate::{housekeeping, lane, metric::sealed::Handle};
 
 /// The largest of the `i64` values recorded.
