@@ -6,7 +6,7 @@
 //! SIGBUS goes to the handler that was there before. This is the exporter's one file with unsafe code.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -55,6 +55,8 @@ impl Guarded {
         };
         let slot = GUARDED.iter().position(free);
         if let Some(slot) = slot.and_then(|index| GUARDED.get(index)) {
+            // Orders the claim before the length: see the handler's second look at the start.
+            fence(Ordering::Release);
             slot.damaged.store(false, Ordering::Relaxed);
             slot.len.store(addresses.len(), Ordering::Relaxed);
             // SYNC(guard-slot): the handler that finds the start finds this range's length and mark.
@@ -119,6 +121,11 @@ fn replace_missing(address: usize) -> bool {
         // SYNC(guard-slot): see `Guarded::new`.
         let start = slot.start.load(Ordering::Acquire);
         let end = start.saturating_add(slot.len.load(Ordering::Relaxed));
+        // A slot that changes hands meanwhile is not that of the faulting thread's map, which is alive.
+        fence(Ordering::Acquire);
+        if slot.start.load(Ordering::Relaxed) != start {
+            continue;
+        }
         if start <= FILLING || address < start || address >= end {
             continue;
         }

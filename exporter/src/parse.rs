@@ -67,6 +67,9 @@ pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
         // and over must not cost more than a small multiple of its own size.
         text_budget: text_bytes + 256 * used.series,
         bounds_budget: section(SectionKind::Bounds).count + sections.cells(),
+        shown_budget: SHOWN_SHARE * view.len() + SHOWN_FREE,
+        cells: Taken::new(sections.cells()),
+        lines: Taken::new(section(SectionKind::Shared).count),
     };
     for (offset, kind, name) in [
         (Control::SERIES_USED, SectionKind::Series, "series_used"),
@@ -103,6 +106,38 @@ struct Parser<'a> {
     text_budget: u64,
     /// Histogram bounds that may still be made.
     bounds_budget: u64,
+    /// Bytes that all lines of an exposition may still take, less their numbers.
+    shown_budget: u64,
+    /// Lane cells that a series owns.
+    cells: Taken,
+    /// Lines of the shared plane that a series owns.
+    lines: Taken,
+}
+
+/// Bytes of exposition that a byte of the file may make. An honest region of labelled histograms makes fewer than it
+/// has bytes itself, since each bucket's line has a cell in every lane.
+const SHOWN_SHARE: u64 = 8;
+/// Bytes of exposition that any region may make.
+const SHOWN_FREE: u64 = 1 << 20;
+
+/// Which cells have an owner: no two series may share one.
+struct Taken(Vec<u64>);
+
+impl Taken {
+    fn new(cells: u64) -> Self {
+        Self(vec![0; cells.div_ceil(64) as usize])
+    }
+
+    /// Takes a run of cells; says whether all of them were free. (Taken or not, they have an owner from then on.)
+    fn take(&mut self, first: u64, count: u64) -> bool {
+        (first..first.saturating_add(count)).fold(true, |free, cell| {
+            let Some(word) = self.0.get_mut((cell / 64) as usize) else { return false };
+            let bit = 1 << (cell % 64);
+            let was_free = *word & bit == 0;
+            *word |= bit;
+            free && was_free
+        })
+    }
 }
 
 impl Parser<'_> {
@@ -228,7 +263,13 @@ impl Parser<'_> {
             if !shared && record.cells > 0 && record.cell < LANE_HEADER_CELLS as u64 {
                 return Err(format!("cell {} is one of the lane's header", record.cell));
             }
-            self.labels(slot, &record, family_record, family)
+            let taken = if shared { &mut self.lines } else { &mut self.cells };
+            if !taken.take(record.cell, u64::from(record.cells)) {
+                return Err(format!("cells {}..+{} are another series' too", record.cell, record.cells));
+            }
+            let labels = self.labels(slot, &record, family_record, family)?;
+            self.charge(family, &labels)?;
+            Ok(labels)
         });
         if family.open {
             // The slot may have been given to another series while it was copied; then nothing of the copy counts.
@@ -272,6 +313,20 @@ impl Parser<'_> {
             label_block::check(&labels, &family.label_names)?;
         }
         Ok(labels)
+    }
+
+    /// Charges the lines that a series will be shown as: each repeats name and labels.
+    fn charge(&mut self, family: &Family, labels: &str) -> Result<(), String> {
+        let lines = match family.kind {
+            Kind::HistogramBounds | Kind::HistogramExponential => family.bounds.len() + 3,
+            Kind::StateSet => family.states.len(),
+            _ => 1,
+        };
+        // Room for the region's label, `le` and braces is in the sum; 128 bytes a line.
+        let cost = (lines * (family.name.len() + labels.len() + 128)) as u64;
+        self.shown_budget =
+            self.shown_budget.checked_sub(cost).ok_or("the region's series would be shown as far more bytes than it has")?;
+        Ok(())
     }
 
     fn label_names(&mut self, record: &FamilyRecord) -> Result<Vec<String>, String> {

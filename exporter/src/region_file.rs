@@ -43,6 +43,16 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// It has holes, and stands on a file system where reading a hole takes memory.
+    #[error("{path}: {allocated} bytes of {len} are there, the rest are holes, which reading would fill; copy it with `cp --sparse=never`", path = path.display())]
+    Sparse {
+        /// The path.
+        path: PathBuf,
+        /// Bytes that the file system holds.
+        allocated: u64,
+        /// Length of the file.
+        len: u64,
+    },
     /// Its header can't be used.
     #[error("{path}: {source}", path = path.display())]
     Header {
@@ -160,6 +170,9 @@ impl RegionFile {
         if !is_region_name(&name) {
             return Err(OpenError::Name { path: path.to_owned(), name });
         }
+        if let Some(allocated) = holes(&file, &stat) {
+            return Err(OpenError::Sparse { path: path.to_owned(), allocated, len });
+        }
         let map = Guarded::new(ReaderMap::new(&file, len).map_err(read)?);
         let own_name = path.file_name().is_some_and(|file| *file == *format!("{name}.tacho"));
         let lock = own_name.then(|| path.with_file_name(format!("{name}.lock")));
@@ -216,10 +229,25 @@ impl RegionFile {
             .map_err(|errno| OpenError::Read { path: self.path.clone(), source: errno.into() })
     }
 
-    /// Length of the file now: shorter than the map once it was cut.
+    /// Length of the file now: shorter than the map once it was cut; as short as what is left of it where holes were
+    /// made in it.
     pub(crate) fn length(&self) -> io::Result<u64> {
-        Ok(length(&rustix::fs::fstat(&self.file)?))
+        let stat = rustix::fs::fstat(&self.file)?;
+        Ok(holes(&self.file, &stat).unwrap_or_else(|| length(&stat)))
     }
+}
+
+/// Bytes that are allocated, where that is fewer than the file is long and a read of a mapped hole would allocate the
+/// rest: on tmpfs. A writer populates all of its region, so a hole there is never its own.
+fn holes(file: &File, stat: &Stat) -> Option<u64> {
+    const TMPFS: u64 = 0x0102_1994;
+    let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+    if allocated >= length(stat) {
+        return None;
+    }
+    let kind = rustix::fs::fstatfs(file).ok()?.f_type;
+    #[allow(clippy::unnecessary_cast, reason = "f_type has another width on some targets")]
+    (kind as u64 == TMPFS).then_some(allocated)
 }
 
 fn length(stat: &Stat) -> u64 {

@@ -172,12 +172,13 @@ impl LaneCell {
     /// region and lane as this cell.
     #[must_use]
     pub fn dropped_observations(self, lane: LaneOffset) -> &'static AtomicU64 {
+        // SAFETY: the same place in that lane is mapped, as in `at`.
+        let own = unsafe { self.0.byte_add(lane.bytes()) }.as_ptr();
         // Lanes start at multiples of LANE_DISTANCE, so the lane's first cell is found without a second pointer.
-        let own = std::ptr::from_ref(self.at(lane));
         let first = own.map_addr(|address| address & !(crate::LANE_DISTANCE - 1));
-        // SAFETY: `WriterMap` starts every lane at a multiple of LANE_DISTANCE and maps its first cell; provenance is
-        // that of the whole mapping; never unmapped, and only touched as an 8-byte atomic.
-        unsafe { &*first }
+        // SAFETY: `WriterMap` starts every lane at a multiple of LANE_DISTANCE and maps its first cell; the pointer was
+        // never narrowed to a reference on its way from the mapping; never unmapped, only touched atomically.
+        unsafe { AtomicU64::from_ptr(first.cast()) }
     }
 }
 

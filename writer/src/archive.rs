@@ -82,7 +82,9 @@ pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result
 /// did. Drops nothing where all of them would not suffice. `just` goes only when nothing else is left.
 pub(crate) fn make_room(directory: &Directory, needed: u64, just: Option<&str>) -> bool {
     let Ok(inner) = directory.inner(ARCHIVE) else { return false };
-    let deaths = deaths(&inner);
+    // A process that lives still maps what it closed: dropping that would lose evidence and free nothing.
+    let mut deaths = deaths(&inner);
+    deaths.retain(|death| !Remains::read(&inner, &death.file).is_ok_and(|remains| remains.is_mapped()));
     let mut free = directory.room().map_or(u64::MAX, |(_, free)| free);
     let all = deaths.iter().fold(free, |sum, death| sum.saturating_add(death.bytes));
     if all < needed {
@@ -102,8 +104,13 @@ pub(crate) fn make_room(directory: &Directory, needed: u64, just: Option<&str>) 
                     bytes = death.bytes,
                     "dropped archived evidence: the file system is full and a region must start"
                 );
-                free = free.saturating_add(death.bytes);
                 dropped = true;
+                let before = free;
+                free = directory.room().map_or_else(|| free.saturating_add(death.bytes), |(_, free)| free);
+                if free <= before {
+                    // Something else holds its pages: so it may be with the others.
+                    break;
+                }
             }
             Err(errno) => {
                 tracing::warn!(path = %inner.join(&death.file).display(), %errno, "can't drop archived region")

@@ -150,8 +150,10 @@ pub enum DirectoryFault {
         /// The effective user of this process.
         user: u32,
     },
-    /// Anybody may write it.
-    #[error("is writable by every user (mode {mode:04o}): chmod o-w it, or name another one")]
+    /// Anybody may write it, as /tmp and /dev/shm.
+    #[error(
+        "is writable by every user (mode {mode:04o}), so anybody could put a file in the place of a region: make a directory of your own in it and name that one"
+    )]
     WritableByOthers {
         /// Its mode.
         mode: u32,

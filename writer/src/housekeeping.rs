@@ -47,7 +47,7 @@ pub(crate) fn forget_thread() {
 
 /// Ticks `region` once, and starts the thread where it does not run yet.
 pub(crate) fn watch(region: &'static Attached) {
-    turn_window(clock_ns(ClockId::Monotonic) / WINDOW_NS);
+    turn_window(|| clock_ns(ClockId::Monotonic) / WINDOW_NS);
     tick(region);
     if RUNNING.swap(true, Ordering::Relaxed) {
         return;
@@ -71,7 +71,7 @@ fn run() {
             .min()
             .unwrap_or(Duration::from_secs(1));
         std::thread::sleep(period);
-        turn_window(clock_ns(ClockId::Monotonic) / WINDOW_NS);
+        turn_window(|| clock_ns(ClockId::Monotonic) / WINDOW_NS);
         process::attached().filter(|region| !region.ended.load(Ordering::Relaxed)).for_each(tick);
     }
 }
@@ -105,13 +105,14 @@ fn tick(region: &'static Attached) {
 /// Whether lane overflow was said: once a process, since lanes are the process's.
 static OVERFLOW_SAID: AtomicBool = AtomicBool::new(false);
 
-/// Starts window `now`: its cells are cleared first, then its number is made known.
-fn turn_window(now: u64) {
-    // One at a time: a second clearing would wipe what was observed since the first.
+/// Starts the window that the clock is in: its cells are cleared first, then its number is made known.
+fn turn_window(clock: impl FnOnce() -> u64) {
+    // One at a time, and each reads the clock only then: a second clearing would wipe what was observed since the first,
+    // and so would a window that is turned back.
     static TURNING: Mutex<()> = Mutex::new(());
     let _turning = TURNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = WINDOW.load(Ordering::Relaxed);
-    if now == before {
+    let (before, now) = (WINDOW.load(Ordering::Relaxed), clock());
+    if now <= before {
         return;
     }
     // After a gap (a suspended machine) what the other half holds is older than the window before this one.
@@ -129,4 +130,26 @@ fn turn_window(now: u64) {
     }
     // SYNC(watermark-window): after this store observations go to the cells cleared above.
     WINDOW.store(now, Ordering::Release);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A builder that read the clock before housekeeping turned the window must not turn it back.
+    #[test]
+    fn a_window_is_never_turned_back() {
+        let region = crate::Region::private("window").expect("private memory");
+        let peak = region.watermark_max("app_peak", "Largest").expect("a watermark");
+        let now = window();
+        turn_window(|| now + 1);
+        peak.record(99);
+        turn_window(|| now);
+        assert_eq!((window(), peak.get()), (now + 1, Some(99)));
+        turn_window(|| now + 2);
+        assert_eq!(peak.get(), Some(99), "the window before is still shown");
+        turn_window(|| now + 3);
+        assert_eq!(peak.get(), None);
+        assert_eq!(peak.since_start().map(|(value, _)| value), Some(99));
+    }
 }

@@ -17,16 +17,26 @@ use crate::archive::{Remains, region_file};
 use crate::build_error::{BuildError, Owner};
 use crate::directory::{Directory, not_a_file};
 use crate::identity;
+use crate::process::{self, Starting};
+
+/// A lock that is held.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// Dropped first: from then on a forked child leaves the descriptor's number alone.
+    pub(crate) starting: Starting,
+    pub(crate) fd: OwnedFd,
+}
 
 /// Takes the lock of a region, or says who has it.
-pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<OwnedFd, BuildError> {
+pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<Lock, BuildError> {
     let file = format!("{name}.lock");
     let failed = |action, source: std::io::Error| BuildError::Io { action, path: directory.join(&file), source };
     let strange = |found| BuildError::LockFile { path: directory.join(&file), found };
     // A cleaner may unlink the file between opening and locking; the lock that counts is on the file with the name.
     for _ in 0..8 {
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let fd = rustix::fs::openat(directory, file.as_str(), flags, Mode::from_raw_mode(0o640)).map_err(|errno| {
+        let open = || rustix::fs::openat(directory, file.as_str(), flags, Mode::from_raw_mode(0o640));
+        let (starting, fd) = process::open_lock(open).map_err(|errno| {
             match rustix::fs::statat(directory, file.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok() {
                 Some(stat) if not_a_file(&stat).is_some() => strange(not_a_file(&stat).unwrap_or_default()),
                 _ => failed("open the lock file", errno.into()),
@@ -47,7 +57,7 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<OwnedFd, Buil
                     // The umask may have taken the group's bits: then readers of the group could not ask for the lock.
                     let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o640));
                 }
-                return Ok(fd);
+                return Ok(Lock { starting, fd });
             }
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(failed("look at the lock file", errno.into())),
@@ -109,7 +119,7 @@ fn owner(directory: &Directory, name: &str) -> Option<Owner> {
 }
 
 /// Whether the writer of a header from this pid namespace still runs: its pid, and started at the same time.
-fn is_alive(header: &Header) -> bool {
+pub(crate) fn is_alive(header: &Header) -> bool {
     header.boot_id == identity::boot_id()
         && identity::process_start_ticks(&header.pid.to_string()) == Some(header.process_start_ticks)
 }

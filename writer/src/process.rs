@@ -3,9 +3,10 @@
 //! The list only grows; its nodes live as long as the process, since handles do. It may be walked at any time, from any
 //! thread, in a forked child too: no lock, no allocation. This is the writer's one module with unsafe code.
 
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, Once};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use tachograph_layout::{Control, WriterMap};
@@ -22,9 +23,10 @@ pub(crate) struct Attached {
     pub(crate) ended: AtomicBool,
     /// First lane cells of the watermarks, whose windows housekeeping turns.
     pub(crate) watermarks: Mutex<Vec<u64>>,
-    /// Descriptors of the lock and of the region file; -1 where there is none (any more).
+    /// Descriptor of the lock; -1 where there is none (any more).
     lock: AtomicI32,
-    file: AtomicI32,
+    /// The region file, until the region is closed. A forked child does not touch it.
+    file: Mutex<Option<OwnedFd>>,
     next: AtomicPtr<Self>,
 }
 
@@ -42,15 +44,14 @@ impl Attached {
         lock: Option<OwnedFd>,
         file: Option<OwnedFd>,
     ) -> Self {
-        let raw = |fd: Option<OwnedFd>| AtomicI32::new(fd.map_or(-1, IntoRawFd::into_raw_fd));
         Self {
             name: name.to_owned(),
             map,
             tick,
             ended: AtomicBool::new(false),
             watermarks: Mutex::new(Vec::new()),
-            lock: raw(lock),
-            file: raw(file),
+            lock: AtomicI32::new(lock.map_or(-1, IntoRawFd::into_raw_fd)),
+            file: Mutex::new(file),
             next: AtomicPtr::new(std::ptr::null_mut()),
         }
     }
@@ -62,20 +63,15 @@ impl Attached {
         self.map.word(offset).unwrap_or(&NOWHERE)
     }
 
-    /// How many names the region file has; `None` for a private region.
+    /// How many names the region file has; `None` for a private region, or a closed one.
     pub(crate) fn links(&self) -> Option<u64> {
-        let fd = self.file.load(Ordering::Relaxed);
-        if fd < 0 {
-            return None;
-        }
-        // SAFETY: the descriptor was taken out of an `OwnedFd` in `new` and is closed only in a forked child, where the
-        // one thread that is left does not run this beside the handler.
-        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
-        rustix::fs::fstat(fd).ok().map(|stat| stat.st_nlink)
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        rustix::fs::fstat(file.as_ref()?).ok().map(|stat| stat.st_nlink)
     }
 
-    /// Lets the lock go, so that the name is free. The mapping stays, and so does the file's descriptor.
+    /// Lets the lock go, so that the name is free, and the file's descriptor. The mapping stays: handles point into it.
     pub(crate) fn release(&self) {
+        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
         let fd = self.lock.swap(-1, Ordering::Relaxed);
         if fd >= 0 {
             // SAFETY: the descriptor was taken out of an `OwnedFd` in `new`, and out of `self` by the swap: it is only here.
@@ -102,16 +98,64 @@ pub(crate) fn attached() -> impl Iterator<Item = &'static Attached> {
     std::iter::successors(load(&FIRST), move |node| load(&node.next))
 }
 
-/// Adds a region to the process's list, for good, and installs the hooks with the first.
-pub(crate) fn attach(region: Attached) -> &'static Attached {
+/// Lock descriptors of regions that are just being started, which are in no list yet; -1 where there is none.
+static STARTING: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
+
+/// Held while a lock's descriptor is opened and noted in [`STARTING`], and across every fork: so no child is born between.
+static OPENING: AtomicBool = AtomicBool::new(false);
+
+/// Keeps a descriptor in [`STARTING`] until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Starting(Option<&'static AtomicI32>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0 {
+            slot.store(-1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Opens the descriptor of a lock so that no forked child keeps it, from the first moment on.
+pub(crate) fn open_lock<E>(open: impl FnOnce() -> Result<OwnedFd, E>) -> Result<(Starting, OwnedFd), E> {
+    install_hooks();
+    before_fork();
+    let opened = open().map(|fd| {
+        let free = |slot: &&AtomicI32| slot.compare_exchange(-1, fd.as_raw_fd(), Relaxed, Relaxed).is_ok();
+        (Starting(STARTING.iter().find(free)), fd)
+    });
+    after_fork_in_parent();
+    opened
+}
+
+fn install_hooks() {
     static HOOKS: Once = Once::new();
     HOOKS.call_once(|| {
-        // SAFETY: the handler only makes system calls and touches atomics, as a forked child of a threaded process may.
-        let result = unsafe { libc::pthread_atfork(None, None, Some(in_forked_child)) };
+        let (parent, child) = (after_fork_in_parent, in_forked_child);
+        // SAFETY: the handlers only make system calls and touch atomics, as a forked child of a threaded process may.
+        let result = unsafe { libc::pthread_atfork(Some(before_fork), Some(parent), Some(child)) };
         if result != 0 {
             tracing::warn!("pthread_atfork failed: a forked child would write into this process's regions");
         }
     });
+}
+
+/// Waits until no lock is just being opened (an `openat` long), and lets none be until the fork is over.
+extern "C" fn before_fork() {
+    // SYNC(opening): whoever gets in sees the descriptors noted by whoever was in before.
+    while OPENING.compare_exchange_weak(false, true, Ordering::Acquire, Relaxed).is_err() {
+        std::thread::yield_now();
+    }
+}
+
+extern "C" fn after_fork_in_parent() {
+    // SYNC(opening): see `before_fork`.
+    OPENING.store(false, Ordering::Release);
+}
+
+/// Adds a region to the process's list, for good.
+pub(crate) fn attach(region: Attached) -> &'static Attached {
+    install_hooks();
     let region: &'static Attached = Box::leak(Box::new(region));
     let mut first = FIRST.load(Ordering::SeqCst);
     loop {
@@ -155,11 +199,13 @@ pub(crate) fn count_lane_overflow() {
 /// The lock's descriptor is closed (else the child would keep its parent alive in the eyes of readers), and private
 /// memory replaces every region, so that handles write into nothing.
 extern "C" fn in_forked_child() {
+    after_fork_in_parent();
+    for slot in &STARTING {
+        close(slot.swap(-1, Ordering::Relaxed));
+    }
     for region in attached() {
         region.ended.store(true, Ordering::Relaxed);
-        for fd in [&region.lock, &region.file] {
-            close(fd.swap(-1, Ordering::Relaxed));
-        }
+        close(region.lock.swap(-1, Ordering::Relaxed));
         region.map.detach();
     }
     lane::keep_only_own();

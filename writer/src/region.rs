@@ -70,8 +70,10 @@ impl Region {
     }
 
     pub(crate) fn from_started(started: Started) -> Self {
-        let attached =
-            process::attach(Attached::new(&started.name, started.map, started.tick, started.lock, started.file));
+        let (starting, lock) = started.lock.map(|lock| (lock.starting, lock.fd)).unzip();
+        let attached = process::attach(Attached::new(&started.name, started.map, started.tick, lock, started.file));
+        // In the list, the lock's descriptor is closed in a forked child by that.
+        drop(starting);
         housekeeping::watch(attached);
         let registry = Mutex::new(Registry::new(attached, started.layout));
         Self(Arc::new(Inner { attached, registry, path: started.path, uuid: started.uuid }))

@@ -23,7 +23,7 @@ use crate::builder::OnExisting;
 use crate::directory::Directory;
 use crate::housekeeping::clock_ns;
 use crate::identity::Identity;
-use crate::lock;
+use crate::lock::{self, Lock};
 
 /// A region that was started: all that [`crate::Region`] is made of.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Started {
     /// The region file; `None` for private memory, as the two after it.
     pub(crate) file: Option<OwnedFd>,
     /// The lock: held until the descriptor is closed.
-    pub(crate) lock: Option<OwnedFd>,
+    pub(crate) lock: Option<Lock>,
     pub(crate) path: Option<PathBuf>,
     pub(crate) name: String,
     pub(crate) uuid: [u8; 16],

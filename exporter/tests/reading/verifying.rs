@@ -56,7 +56,7 @@ fn every_structure_is_checked() {
             }),
         ),
         (
-            "series 1 of app_served_bytes_total: its cells from",
+            "series 1 of app_served_bytes_total: cells 16..+1 are another series' too",
             Box::new(|r| {
                 let mut first = 0;
                 r.edit::<SeriesRecord>(SectionKind::Series, 0, |s| first = s.cell);

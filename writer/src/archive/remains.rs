@@ -12,6 +12,8 @@ use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tachograph_layout::{Control, Header, LAYOUT_MAJOR, RegionState, Words};
 
+use crate::{identity, lock};
+
 /// What was found at the name of a region.
 #[derive(Debug, Clone)]
 pub(crate) struct Remains {
@@ -40,6 +42,11 @@ impl Remains {
             }
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether the process that wrote it lives on (in this pid namespace), and so has the file's pages mapped.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.header.is_some_and(|header| header.pid_namespace == identity::pid_namespace() && lock::is_alive(&header))
     }
 
     fn of_file(fd: OwnedFd) -> Result<Self, Errno> {
