@@ -17,7 +17,7 @@ use tachograph_layout::{GeometryError, MapError};
 /// let error = Region::builder("no/slash").build().unwrap_err();
 /// assert!(matches!(error, BuildError::Name { .. }));
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The name is no region name. Take another one.
@@ -179,7 +179,9 @@ pub enum DirectoryFault {
         kind: u64,
     },
     /// The kernel refused to open or to look at it.
-    #[error("can't be opened: {error}")]
+    #[error(
+        "can't be opened: {error}; use a directory that this user may enter and write, see its owner and mode with `ls -ld`"
+    )]
     Refused {
         /// What the kernel said.
         error: io::Error,
@@ -228,6 +230,13 @@ fn full_text(needed: u64, free: u64) -> String {
             "and {free} are free, but not for this process: raise the limit of its memory cgroup or the file \
              system's number of inodes, or build a smaller region (Builder::fit, series, lanes)"
         )
+    }
+}
+
+/// The message and its causes, not the fields: this is what `fn main() -> Result<..>` and `unwrap` show people.
+impl std::fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&one_line(self))
     }
 }
 

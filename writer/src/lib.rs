@@ -33,10 +33,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The region is `/run/tachograph/app-0.tacho` (see [`Builder::dir`] for the directories tried); `tacho ls`,
+//! The region is `app-0.tacho` in the first directory that serves (see [`Builder::dir`]; the log says which); `tacho ls`,
 //! `tacho show app-0` and `tacho serve` read it, while the application runs and after it died. Groups of metrics are
 //! declared by [`metrics!`] and [`label_value!`], single ones registered by [`Region::counter`] and its like. Threads of
 //! a runtime are best announced by [`enter_thread`].
+//!
+//! What goes wrong later (no lane left, the file unlinked, private memory instead of a file) is said through `tracing`:
+//! without a subscriber it goes unheard.
 
 mod archive;
 mod build_error;

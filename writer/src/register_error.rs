@@ -12,7 +12,7 @@ use tachograph_layout::Kind;
 /// assert!(error.to_string().contains("must end in `_total`"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegisterError {
     /// Name, help or unit break a rule.
@@ -77,11 +77,20 @@ pub enum RegisterError {
         capacity: u64,
     },
     /// The region was closed, or belongs to the process that this one was forked from.
-    #[error("metric `{name}`: region `{region}` is closed here; a forked process builds a region of its own")]
+    #[error(
+        "metric `{name}`: region `{region}` is closed (or this process was forked from its owner: then build a region of its own)"
+    )]
     Ended {
         /// The region.
         region: String,
         /// The family's name.
         name: String,
     },
+}
+
+/// The message, not the fields: this is what `fn main() -> Result<..>` and `unwrap` show people.
+impl std::fmt::Debug for RegisterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
