@@ -56,7 +56,7 @@ pub struct Problem {
 #[non_exhaustive]
 pub enum ResolveError {
     /// There is none of that name.
-    #[error("no region {region}: looked in {searched}; `tacho ls --archived` lists what there is")]
+    #[error("no region {region}: {searched}{hint}", hint = if searched.starts_with("no region directory") { "" } else { "; `tacho ls --archived` lists what there is" })]
     NotFound {
         /// What was asked for.
         region: String,
@@ -72,7 +72,7 @@ pub enum ResolveError {
         paths: String,
     },
     /// No region of that name crashed.
-    #[error("no crash of region {name}: looked in {searched}")]
+    #[error("no crash of region {name}: {searched}")]
     NoCrash {
         /// The region's name.
         name: String,
@@ -258,7 +258,7 @@ impl Directories {
                 format!("{}{archive}{why}", path.display())
             })
             .collect();
-        texts.join(", ")
+        format!("looked in {}", texts.join(", "))
     }
 }
 

@@ -324,8 +324,10 @@ impl Parser<'_> {
         };
         // Room for the region's label, `le` and braces is in the sum; 128 bytes a line.
         let cost = (lines * (family.name.len() + labels.len() + 128)) as u64;
-        self.shown_budget =
-            self.shown_budget.checked_sub(cost).ok_or("the region's series would be shown as far more bytes than it has")?;
+        self.shown_budget = self
+            .shown_budget
+            .checked_sub(cost)
+            .ok_or("the region's series would be shown as far more bytes than it has")?;
         Ok(())
     }
 

@@ -62,14 +62,19 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// A text without control characters, which are shown as escapes.
+/// A text without control characters and those that change the direction of text or break lines, which are shown as
+/// escapes.
 ///
 /// ```
 /// assert_eq!(tachograph_exporter::table::printable("a\u{1b}[2J"), "a\\u{1b}[2J");
+/// assert_eq!(tachograph_exporter::table::printable("\u{202e}"), "\\u{202e}");
 /// ```
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let escape = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
+    let drives = |char: char| {
+        char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let escape = |char: char| if drives(char) { char.escape_default().to_string() } else { char.to_string() };
     text.chars().map(escape).collect()
 }
 

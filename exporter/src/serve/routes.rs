@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::coalesce::Coalescer;
 use super::scrape::Scraper;
@@ -26,7 +26,7 @@ pub(super) struct App {
     renders: Coalescer<Result<Bytes, Arc<str>>>,
     telemetry_path: String,
     max_requests: usize,
-    places: Semaphore,
+    places: Arc<Semaphore>,
     /// The page asks for whole listings, one at a time.
     listings: Semaphore,
 }
@@ -52,7 +52,7 @@ impl App {
             renders,
             telemetry_path: telemetry_path.to_owned(),
             max_requests,
-            places: Semaphore::new(places),
+            places: Arc::new(Semaphore::new(places)),
             listings: Semaphore::new(1),
         }
     }
@@ -85,7 +85,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
 }
 
 async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let Ok(_place) = app.places.try_acquire() else {
+    let Ok(place) = Arc::clone(&app.places).try_acquire_owned() else {
         let text = format!("limit of concurrent requests reached ({}), try again later\n", app.max_requests);
         return plain(StatusCode::SERVICE_UNAVAILABLE, text);
     };
@@ -98,9 +98,22 @@ async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
         },
     };
     match rendered {
-        Some(Ok(body)) => reply(StatusCode::OK, text::CONTENT_TYPE, body),
+        Some(Ok(body)) => reply(StatusCode::OK, text::CONTENT_TYPE, Bytes::from_owner(Placed { body, _place: place })),
         Some(Err(error)) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         None => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error: rendering failed; the log says more\n"),
+    }
+}
+
+/// A body with the place of its request, which is free again once the last byte is handed to the kernel: a client that
+/// does not read keeps its place, not only its memory.
+struct Placed {
+    body: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Placed {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -215,6 +228,12 @@ mod tests {
         let refused = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(place);
+        // A body that is not sent keeps its place.
+        let unsent = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
+        assert_eq!(unsent.status(), StatusCode::OK);
+        let refused = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        drop(unsent);
         assert_eq!(metrics(State(app), HeaderMap::new()).await.status(), StatusCode::OK);
     }
 

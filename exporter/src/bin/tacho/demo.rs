@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::cli::{Demo, Log, LogFormat, LogLevel};
 use crate::output;
-use crate::serve::{ended, log_to_stderr};
+use crate::serve::{ended, log_to_stderr, raise_open_files};
 
 /// The hidden subcommand.
 pub(crate) const WORKLOAD: &str = "controller-workload";
@@ -81,6 +81,7 @@ pub(crate) fn workload(args: Vec<String>) -> ExitCode {
 
 pub(crate) fn run(args: &Demo) -> ExitCode {
     log_to_stderr(&Log { level: LogLevel::Error, format: LogFormat::Text });
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&error),

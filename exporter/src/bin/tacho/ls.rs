@@ -22,7 +22,8 @@ pub(crate) fn run(args: &Ls) -> ExitCode {
     }
     if entries.is_empty() {
         let places: Vec<String> = directories.paths().iter().map(|path| path.display().to_string()).collect();
-        if !places.is_empty() {
+        // Said already where it is why there are none.
+        if !places.is_empty() && problems.is_empty() {
             output::say(&format!("no regions in {}", places.join(", ")));
         }
         return code;

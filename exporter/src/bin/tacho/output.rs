@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use tachograph_exporter::listing::chain;
+use tachograph_exporter::table::printable;
 
 /// Something was found.
 pub(crate) const FOUND: ExitCode = ExitCode::FAILURE;
@@ -24,8 +25,17 @@ pub(crate) fn fail(error: &dyn Error) -> ExitCode {
     FOUND
 }
 
+/// Says an error on standard error, and as one JSON object on standard output where that was asked for.
+pub(crate) fn fail_as(error: &dyn Error, json: bool) -> ExitCode {
+    if json {
+        let object = serde_json::json!({ "version": 1, "error": chain(error) });
+        print(format!("{object}\n"), FOUND);
+    }
+    fail(error)
+}
+
 /// Says what is wrong on standard error.
 pub(crate) fn say(text: &str) {
     // Where standard error is gone, there is nobody to tell.
-    let _ = writeln!(io::stderr(), "tacho: {text}");
+    let _ = writeln!(io::stderr(), "tacho: {}", text.split('\n').map(printable).collect::<Vec<_>>().join("\n"));
 }

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         return output::print("the configuration can be served\n", ExitCode::SUCCESS);
     }
     log_to_stderr(&args.log);
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&error),
@@ -60,6 +61,15 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     server.run(end).await;
     tracing::info!("Ended");
     Ok(())
+}
+
+/// Lets the process open as many files as it may: each region and each connection takes some.
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
 }
 
 /// Ready when the process is told to end: SIGTERM or SIGINT. The handlers stand once this returns.

@@ -1,6 +1,7 @@
 //! `tacho show`: the values of one region.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -16,17 +17,20 @@ pub(crate) fn run(args: &Show) -> ExitCode {
     let directories = args.directories.open();
     let reader = match directories.resolve(&args.region) {
         Ok(reader) => reader,
-        Err(error) => return output::fail(&error),
+        Err(error) => return output::fail_as(&error, args.json),
     };
     let snapshot = match reader.snapshot() {
         Ok(snapshot) => snapshot,
-        Err(error) => return output::fail(&error),
+        Err(error) => return output::fail_as(&error, args.json),
     };
     let filter = args.filter.as_deref().map_or_else(Filter::default, Filter::new);
     let damaged = snapshot.schema.damaged_count();
     let code = if damaged == 0 { ExitCode::SUCCESS } else { FOUND };
     if damaged > 0 {
         output::say(&format!("{damaged} damaged entries are left out; `tacho verify {}` says which", args.region));
+    }
+    if args.filter.is_some() && !snapshot.schema.families.iter().any(|family| filter.matches(&family.name)) {
+        output::say(&format!("nothing matches {}", args.filter.as_deref().unwrap_or_default()));
     }
     let now = Now::read();
     if args.json {
@@ -52,6 +56,11 @@ pub(crate) fn run(args: &Show) -> ExitCode {
             Ok(body) => {
                 let mut out = dead.map_or_else(Vec::new, |line| format!("# {line}\n").into_bytes());
                 out.extend_from_slice(&body);
+                if std::io::stdout().is_terminal() {
+                    // What a region says must not drive a terminal; a pipe gets the bytes as they are.
+                    let text = String::from_utf8_lossy(&out);
+                    out = text.split('\n').map(table::printable).collect::<Vec<_>>().join("\n").into_bytes();
+                }
                 output::print(out, code)
             }
             Err(error) => output::fail(&error),

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &Verify) -> ExitCode {
             let finding = Finding { place: "file".to_owned(), what: chain(&error), severity: Severity::Error };
             return report(args, &args.region, Path::new(&args.region), &[finding]);
         }
-        Err(error) => return output::fail(&error),
+        Err(error) => return output::fail_as(&error, args.json),
     };
     report(args, reader.name(), reader.path(), &reader.verify())
 }
@@ -27,7 +27,7 @@ fn report(args: &Verify, name: &str, path: &Path, findings: &[Finding]) -> ExitC
     if args.json {
         return output::print(format!("{}\n", json::findings(name, path, findings)), code);
     }
-    let path = path.display();
+    let (name, path) = (table::printable(name), table::printable(&path.display().to_string()));
     let mut text = match findings.len() {
         0 => format!("{name}: nothing is wrong with {path}\n"),
         1 => format!("{name}: 1 finding in {path}\n"),
