@@ -284,3 +284,46 @@ proptest! {
         read_all(&bytes);
     }
 }
+
+/// Reading a hole in a mapped file of a tmpfs takes the memory that the hole does not: a reader must not fill a disk.
+#[test]
+fn a_file_with_holes_is_refused_before_and_after_it_was_opened() {
+    let directory = directory();
+    let region = Region::full("mc-0");
+    let path = directory.path().join("mc-0.tacho");
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(region.bytes.len() as u64).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &region.bytes[..8192], 0).unwrap();
+    let error = RegionReader::open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::Sparse { .. }), "{error}");
+
+    std::os::unix::fs::FileExt::write_all_at(&file, &region.bytes, 0).unwrap();
+    let reader = RegionReader::open(&path).unwrap();
+    reader.snapshot().unwrap();
+    file.set_len(8192).unwrap();
+    file.set_len(region.bytes.len() as u64).unwrap();
+    assert!(matches!(reader.snapshot(), Err(ReadError::CutShort { .. })));
+}
+
+/// A few long labels and many bounds must not make an exposition that is many times as large as the file.
+#[test]
+fn what_is_shown_is_bounded_by_the_files_size() {
+    let mut region = Region::new("mc-0");
+    let label = format!("a=\"{}\"", "x".repeat(60_000));
+    let bounds: Vec<f64> = (0..200).map(f64::from).collect();
+    region.family(&FamilySpec {
+        label_names: &["a"],
+        blocks: &[&label],
+        bounds: &bounds,
+        ..FamilySpec::of("app_wide_seconds", Kind::HistogramBounds, Number::F64)
+    });
+    let directory = directory();
+    let reader = RegionReader::open(&region.write(directory.path())).unwrap();
+    let schema = reader.snapshot().unwrap().schema;
+    assert!(schema.series.is_empty(), "12 MB of lines from {} bytes", region.bytes.len());
+    assert!(
+        schema.damaged.iter().any(|damage| format!("{damage:?}").contains("far more bytes")),
+        "{:?}",
+        schema.damaged
+    );
+}
