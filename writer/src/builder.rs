@@ -11,7 +11,7 @@ use crate::archive::Rules;
 use crate::build_error::BuildError;
 use crate::directory::Directory;
 use crate::start::{self, Plan, Started};
-use crate::{Metrics, Needs, Region};
+use crate::{Metrics, Needs, Region, lane};
 
 /// What becomes of a region that a dead process left under the same name.
 ///
@@ -69,10 +69,6 @@ struct Asked {
 
 /// Shortest tick: below it housekeeping would cost what it should watch.
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
-/// Lanes beyond the cores, for threads that come and go.
-const EXTRA_LANES: usize = 8;
-/// Fewest lanes of a process that does not say.
-const FEWEST_LANES: usize = 16;
 
 impl Builder {
     /// A builder with all defaults.
@@ -318,13 +314,11 @@ impl Builder {
 
     /// Fixes the process's lanes, where this is the first region that is sized.
     fn fix_lanes(&self) -> u32 {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let wanted = self.lanes.unwrap_or_else(|| (cores + EXTRA_LANES).max(FEWEST_LANES));
-        let fixed = fix_lane_count(wanted);
+        let fixed = self.lanes.map_or_else(lane::default_count, fix_lane_count);
         if self.lanes.is_some_and(|lanes| lanes.clamp(1, MAX_LANES) != fixed) {
             tracing::warn!(
                 region = self.name,
-                asked = wanted,
+                asked = self.lanes,
                 lanes = fixed,
                 "the number of lanes is the process's and was fixed by its first region"
             );

@@ -7,7 +7,7 @@ mod starting_child;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rustix::mount::{MountFlags, UnmountFlags};
 use starting_child::Owner;
@@ -118,21 +118,6 @@ fn every_page_is_there_from_the_start() {
     let file = fs::metadata(region.path().unwrap()).unwrap();
     assert!(file.blocks() * 512 >= file.len(), "{} of {} bytes are there", file.blocks() * 512, file.len());
     assert!(file.len() <= 4 << 20 || std::thread::available_parallelism().unwrap().get() > 32);
-}
-
-#[test]
-fn start_time_is_printed() {
-    let dir = memory_dir();
-    let mut times = Vec::new();
-    for index in 0..20 {
-        let builder = Region::builder(format!("mc-{index}")).dir(dir.path());
-        let begin = Instant::now();
-        let region = builder.build().unwrap();
-        times.push(begin.elapsed());
-        drop(region);
-    }
-    times.sort();
-    println!("region of default size ready in {:?} (median of 20; worst {:?})", times[10], times[19]);
 }
 
 #[test]
