@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use tachograph_layout::{Kind, LaneBlock, LaneCells, LaneOffset, Number, WriterMap};
 
-use crate::{lane, metric::sealed::Handle, tally};
+use crate::metric::sealed::Handle;
+use crate::register::Place;
+use crate::shape::Shape;
+use crate::{Desc, lane, tally};
 
 /// A `u64` that only goes up and wraps at its end.
 ///
@@ -46,11 +49,14 @@ impl Counter {
 impl Handle for Counter {
     const KIND: Kind = Kind::Counter;
     const NUMBER: Number = Number::U64;
-    const CELLS: u32 = 1;
     type Block = LaneBlock<1>;
 
-    fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block> {
-        map.lane_block(first, series)
+    fn shape(desc: &Desc) -> Result<Shape, String> {
+        Shape::plain(desc, 1)
+    }
+
+    fn block(map: &'static WriterMap, place: Place) -> Option<Self::Block> {
+        map.lane_block(place.first, place.series)
     }
 
     #[inline]
@@ -118,11 +124,14 @@ impl FloatCounter {
 impl Handle for FloatCounter {
     const KIND: Kind = Kind::Counter;
     const NUMBER: Number = Number::F64;
-    const CELLS: u32 = 1;
     type Block = LaneBlock<1>;
 
-    fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block> {
-        map.lane_block(first, series)
+    fn shape(desc: &Desc) -> Result<Shape, String> {
+        Shape::plain(desc, 1)
+    }
+
+    fn block(map: &'static WriterMap, place: Place) -> Option<Self::Block> {
+        map.lane_block(place.first, place.series)
     }
 
     #[inline]

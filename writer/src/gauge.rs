@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tachograph_layout::{Kind, Number, SharedBlock, WriterMap};
 
+use crate::Desc;
 use crate::metric::sealed::Handle;
+use crate::register::Place;
+use crate::shape::Shape;
 
 /// A value that is set: `Gauge<i64>` or `Gauge<f64>`.
 ///
@@ -166,11 +169,14 @@ impl Gauge<i64> {
 impl<N: GaugeNumber> Handle for Gauge<N> {
     const KIND: Kind = Kind::Gauge;
     const NUMBER: Number = N::NUMBER;
-    const CELLS: u32 = 1;
     type Block = SharedBlock;
 
-    fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block> {
-        map.shared_block(first, series)
+    fn shape(desc: &Desc) -> Result<Shape, String> {
+        Shape::plain(desc, 1)
+    }
+
+    fn block(map: &'static WriterMap, place: Place) -> Option<Self::Block> {
+        map.shared_block(place.first, place.series)
     }
 
     #[inline]

@@ -2,7 +2,7 @@
 
 /// A handle: what an application holds to write one series. Sealed: the kinds are the region layout's.
 ///
-/// Every handle is `Copy + Send + Sync + 'static` and as large as one pointer. Its write methods return `()`; they
+/// Every handle is `Copy + Send + Sync + 'static`, and as large as one pointer (a histogram's: two). Its write methods return `()`; they
 /// never fail, panic, lock or allocate. They are not for use inside signal handlers.
 ///
 /// ```
@@ -19,20 +19,24 @@ impl<M: sealed::Handle> Metric for M {}
 pub(crate) mod sealed {
     use tachograph_layout::{Aggregation, Kind, Number, WriterMap};
 
+    use crate::Desc;
+    use crate::register::Place;
+    use crate::shape::Shape;
+
     /// What registration needs to know of a kind.
     #[allow(unnameable_types, reason = "sealed: users name `Metric`")]
     pub trait Handle: Copy + Send + Sync + 'static {
         const KIND: Kind;
         const NUMBER: Number;
-        /// Cells a series: of a lane, or lines of the shared plane.
-        const CELLS: u32;
         /// How values of several regions become one, unless the application says otherwise.
         const AGGREGATION: Aggregation = Aggregation::Sum;
         /// The cells of a run of series.
         type Block: Copy + Send + Sync + 'static + std::fmt::Debug;
 
-        /// The run's cells: `first` is the index of a lane cell, or the file offset of a line of the shared plane.
-        fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block>;
+        /// What the description makes of a series; or the rule that it breaks, in words that follow "metric `x` ".
+        fn shape(desc: &Desc) -> Result<Shape, String>;
+        /// The cells of the run of series at a place.
+        fn block(map: &'static WriterMap, place: Place) -> Option<Self::Block>;
         /// The handle of one series of the run.
         fn pick(block: Self::Block, series: usize) -> Self;
     }

@@ -163,8 +163,8 @@ impl Region {
     fn create<M: Metric>(
         &self,
         desc: &Desc,
-        label_names: Vec<&'static str>,
-        label_sets: Vec<Vec<&'static str>>,
+        label_names: Vec<&str>,
+        label_sets: Vec<Vec<&str>>,
     ) -> Result<M::Block, RegisterError> {
         let attached = self.0.attached;
         let ended = || RegisterError::Ended { region: attached.name.clone(), name: desc.name.clone() };
@@ -172,13 +172,15 @@ impl Region {
         if attached.ended.load(Relaxed) {
             return Err(ended());
         }
-        let series = label_sets.len() as u64;
-        let request = request::<M>(desc, label_names, label_sets);
-        let mut registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = registry.get_or_create(&request).inspect_err(|_| {
+        let attempt = || {
+            let request = request::<M>(desc, label_names, label_sets)?;
+            let mut registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+            registry.get_or_create(&request)
+        };
+        let place = attempt().inspect_err(|_| {
             attached.control(Control::REGISTRATIONS_DROPPED).fetch_add(1, Relaxed);
         })?;
-        M::block(attached.map, first, series).ok_or_else(ended)
+        M::block(attached.map, place).ok_or_else(ended)
     }
 
     /// The region's name.
@@ -295,26 +297,21 @@ impl<M: Metric, L: LabelSet> Registrable for Family<M, L> {
 
 fn request<'a, M: Handle>(
     desc: &'a Desc,
-    label_names: Vec<&'static str>,
-    label_sets: Vec<Vec<&'static str>>,
-) -> Request<'a> {
-    Request {
-        desc,
-        kind: M::KIND,
-        number: M::NUMBER,
-        aggregation: desc.aggregation.unwrap_or(M::AGGREGATION),
-        cells: M::CELLS,
-        label_names,
-        label_sets,
-    }
+    label_names: Vec<&'a str>,
+    label_sets: Vec<Vec<&'a str>>,
+) -> Result<Request<'a>, RegisterError> {
+    let shape = M::shape(desc).map_err(|rule| RegisterError::Shape { name: desc.name.clone(), rule })?;
+    let aggregation = desc.aggregation.unwrap_or(M::AGGREGATION);
+    Ok(Request { desc, kind: M::KIND, number: M::NUMBER, aggregation, shape, label_names, label_sets })
 }
 
-fn needs<M: Handle>(desc: &Desc, label_names: Vec<&'static str>, label_sets: Vec<Vec<&'static str>>) -> Needs {
-    let request = request::<M>(desc, label_names, label_sets);
+/// What a family takes; nothing where its description breaks a rule, which registering it will say.
+fn needs<M: Handle>(desc: &Desc, label_names: Vec<&str>, label_sets: Vec<Vec<&str>>) -> Needs {
+    let Ok(request) = request::<M>(desc, label_names, label_sets) else { return Needs::default() };
     let blocks: Vec<String> =
         request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
     let series = blocks.len() as u32;
-    let cells = series * M::CELLS;
+    let cells = series.saturating_mul(request.shape.cells);
     let shared = M::KIND.in_shared_plane();
     Needs {
         families: 1,
@@ -322,7 +319,7 @@ fn needs<M: Handle>(desc: &Desc, label_names: Vec<&'static str>, label_sets: Vec
         cells: if shared { 0 } else { cells },
         shared: if shared { cells } else { 0 },
         string_bytes: request.string_bytes(&blocks) as u32,
-        bounds: 0,
+        bounds: request.shape.bounds.len() as u32,
         largest: vec![(desc.name.clone(), series)],
     }
 }

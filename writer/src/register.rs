@@ -13,6 +13,7 @@ use tachograph_layout::{
 };
 
 use crate::process::Attached;
+use crate::shape::Shape;
 use crate::{Desc, RegisterError, housekeeping, naming};
 
 /// What a registration asks for, whatever the handle's type.
@@ -22,10 +23,20 @@ pub(crate) struct Request<'a> {
     pub(crate) kind: Kind,
     pub(crate) number: Number,
     pub(crate) aggregation: Aggregation,
-    pub(crate) cells: u32,
-    pub(crate) label_names: Vec<&'static str>,
+    pub(crate) shape: Shape,
+    pub(crate) label_names: Vec<&'a str>,
     /// Values of every label set, in index order; one empty set where there are no labels.
-    pub(crate) label_sets: Vec<Vec<&'static str>>,
+    pub(crate) label_sets: Vec<Vec<&'a str>>,
+}
+
+/// Where the cells of a family's series are.
+#[allow(unnameable_types, reason = "sealed: stands in a method of the sealed trait behind `Metric`")]
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The first cell: the index of a lane cell, or the file offset of a line of the shared plane.
+    pub(crate) first: u64,
+    /// Series in the run.
+    pub(crate) series: u64,
 }
 
 /// The families registered in a region, as its own process knows them (what stands in the region is never read back).
@@ -42,18 +53,19 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     identity: Identity,
-    first: u64,
+    place: Place,
 }
 
 /// Everything that must be the same for a name to be the same family.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Identity {
     kind: Kind,
     number: Number,
     aggregation: Aggregation,
     unit: String,
     help: String,
-    label_names: Vec<&'static str>,
+    shape: Shape,
+    label_names: Vec<String>,
     series: usize,
     /// Hash of all label values, in order.
     values: u64,
@@ -73,7 +85,7 @@ impl std::fmt::Display for Identity {
         if !self.label_names.is_empty() {
             write!(f, " by {} ({} series)", self.label_names.join(", "), self.series)?;
         }
-        write!(f, ", merged by {:?}, HELP {:?}", self.aggregation, self.help)
+        write!(f, "{}, merged by {:?}, HELP {:?}", self.shape, self.aggregation, self.help)
     }
 }
 
@@ -85,23 +97,24 @@ struct Used {
     strings: u64,
     cells: u64,
     shared: u64,
+    bounds: u64,
 }
 
 impl Registry {
     pub(crate) fn new(attached: &'static Attached, layout: Layout) -> Self {
-        let used = Used { families: 0, series: 0, strings: 0, cells: LANE_HEADER_CELLS as u64, shared: 0 };
+        let used = Used { families: 0, series: 0, strings: 0, cells: LANE_HEADER_CELLS as u64, shared: 0, bounds: 0 };
         attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
         let families = layout.section(SectionKind::Families).count.min(4096) as usize;
         let (families, bases) = (HashMap::with_capacity(families), HashMap::with_capacity(families));
         Self { attached, layout, families, bases, used }
     }
 
-    /// The first cell of the family's series: an index of a lane cell, or the file offset of a line.
-    pub(crate) fn get_or_create(&mut self, request: &Request<'_>) -> Result<u64, RegisterError> {
+    /// The cells of the family's series.
+    pub(crate) fn get_or_create(&mut self, request: &Request<'_>) -> Result<Place, RegisterError> {
         if let Some(entry) = self.families.get(&request.desc.name) {
             let wanted = request.identity();
             return if entry.identity == wanted {
-                Ok(entry.first)
+                Ok(entry.place)
             } else {
                 let (name, found) = (request.desc.name.clone(), entry.identity.to_string());
                 Err(RegisterError::Clash { name, found, wanted: wanted.to_string() })
@@ -120,15 +133,15 @@ impl Registry {
         let blocks: Vec<String> =
             request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
         self.check_room(request, &blocks)?;
-        let first = self.publish(request, &blocks);
-        self.families.insert(request.desc.name.clone(), Entry { identity: request.identity(), first });
+        let place = self.publish(request, &blocks);
+        self.families.insert(request.desc.name.clone(), Entry { identity: request.identity(), place });
         self.bases.insert(base.to_owned(), request.desc.name.clone());
-        Ok(first)
+        Ok(place)
     }
 
     fn check_room(&self, request: &Request<'_>, blocks: &[String]) -> Result<(), RegisterError> {
         let series = blocks.len() as u64;
-        let cells = series * u64::from(request.cells);
+        let cells = series * u64::from(request.shape.cells);
         let (lane_cells, shared) = if request.kind.in_shared_plane() { (0, cells) } else { (cells, 0) };
         let capacity = |kind| self.layout.section(kind).count;
         let lane_capacity = self.layout.section(SectionKind::Lanes).stride / 8;
@@ -143,6 +156,13 @@ impl Registry {
                 request.string_bytes(blocks),
                 self.used.strings,
                 capacity(SectionKind::Strings),
+            ),
+            (
+                "histogram bounds",
+                "bounds",
+                request.shape.bounds.len() as u64,
+                self.used.bounds,
+                capacity(SectionKind::Bounds),
             ),
         ] {
             let free = capacity.saturating_sub(used);
@@ -162,15 +182,17 @@ impl Registry {
     }
 
     /// Writes the family and its series, in the order that readers rely on. The room was checked.
-    fn publish(&mut self, request: &Request<'_>, blocks: &[String]) -> u64 {
+    fn publish(&mut self, request: &Request<'_>, blocks: &[String]) -> Place {
         let now = housekeeping::clock_ns(ClockId::Realtime);
         let names = request.label_names.join(",");
         let [name, help, unit, label_names] =
             [&request.desc.name, &request.desc.help, &request.desc.unit, &names].map(|text| self.string(text));
+        let states = self.string(&request.shape.states_text());
+        let bounds_index = self.bounds(&request.shape.bounds);
         let labels: Vec<StrRef> = blocks.iter().map(|block| self.string(block)).collect();
 
         let series = blocks.len() as u64;
-        let cells = u64::from(request.cells);
+        let cells = u64::from(request.shape.cells);
         let shared = request.kind.in_shared_plane();
         let used = if shared { &mut self.used.shared } else { &mut self.used.cells };
         let first_cell = *used;
@@ -180,6 +202,7 @@ impl Registry {
         self.used.families += 1;
         self.used.series += series;
         let live = SlotWord::new(0, SlotState::Live).bits();
+        let (schema, lower, upper) = request.shape.exponential.unwrap_or((0, 0.0, 0.0));
         let family = FamilyRecord {
             state: live,
             kind: request.kind.to_wire(),
@@ -191,9 +214,16 @@ impl Registry {
             help,
             unit,
             label_names,
+            states,
             first_series: first_series as u32,
             series_slots: series as u32,
-            cells_per_series: request.cells,
+            cells_per_series: request.shape.cells,
+            bounds_count: request.shape.bounds.len() as u32,
+            bounds_index,
+            schema,
+            range_lower: lower.to_bits(),
+            range_upper: upper.to_bits(),
+            scale: request.shape.scale.to_bits(),
             created_realtime_ns: now,
             ..FamilyRecord::default()
         };
@@ -203,6 +233,7 @@ impl Registry {
             (Control::STRINGS_USED, self.used.strings),
             (Control::CELLS_USED, self.used.cells),
             (Control::SHARED_USED, self.used.shared),
+            (Control::BOUNDS_USED, self.used.bounds),
         ] {
             self.attached.control(control).store(value, Relaxed);
         }
@@ -213,7 +244,7 @@ impl Registry {
             let record = SeriesRecord {
                 state: live,
                 family: family_index as u32,
-                cells: request.cells,
+                cells: request.shape.cells,
                 cell: first_cell + index as u64 * cells,
                 labels,
                 created_realtime_ns: now,
@@ -230,7 +261,19 @@ impl Registry {
             let mut watermarks = self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             watermarks.extend((0..series).map(|index| first_cell + index * cells));
         }
-        if shared { self.layout.section(SectionKind::Shared).offset + first_cell * 64 } else { first_cell }
+        let first = if shared { self.layout.section(SectionKind::Shared).offset + first_cell * 64 } else { first_cell };
+        Place { first, series }
+    }
+
+    /// Appends histogram bounds; gives the index of the first.
+    fn bounds(&mut self, words: &[u64]) -> u64 {
+        let index = self.used.bounds;
+        let base = self.layout.section(SectionKind::Bounds).offset + index * 8;
+        for (word, &value) in (0..).zip(words) {
+            self.store(base + word * 8, value);
+        }
+        self.used.bounds += words.len() as u64;
+        index
     }
 
     /// Appends a string; the empty one takes no room.
@@ -291,7 +334,8 @@ impl Request<'_> {
             aggregation: self.aggregation,
             unit: self.desc.unit.clone(),
             help: self.desc.help.clone(),
-            label_names: self.label_names.clone(),
+            shape: self.shape.clone(),
+            label_names: self.label_names.iter().map(|name| (*name).to_owned()).collect(),
             series: self.label_sets.len(),
             values: self.label_sets.iter().flatten().fold(FNV_START, |hash, value| fnv1a(fnv1a(hash, value), "\0")),
         }
@@ -300,7 +344,7 @@ impl Request<'_> {
     /// Bytes of the strings section that the family takes.
     pub(crate) fn string_bytes(&self, blocks: &[String]) -> u64 {
         let names = self.label_names.join(",");
-        [&self.desc.name, &self.desc.help, &self.desc.unit, &names]
+        [&self.desc.name, &self.desc.help, &self.desc.unit, &names, &self.shape.states_text()]
             .into_iter()
             .chain(blocks)
             .map(|text| padded(text))

@@ -23,6 +23,14 @@ pub enum RegisterError {
         /// The rule that it breaks.
         rule: &'static str,
     },
+    /// Buckets or states break a rule of the kind.
+    #[error("metric `{name}` {rule}")]
+    Shape {
+        /// The family's name.
+        name: String,
+        /// The rule that is broken, by what, and what to do.
+        rule: String,
+    },
     /// A label breaks a rule.
     #[error("label `{label}` of metric `{name}` {rule}")]
     Label {

@@ -5,7 +5,10 @@ use std::sync::atomic::fence;
 
 use tachograph_layout::{Kind, LaneBlock, LaneCells, Number, WriterMap};
 
-use crate::{metric::sealed::Handle, tally};
+use crate::metric::sealed::Handle;
+use crate::register::Place;
+use crate::shape::Shape;
+use crate::{Desc, tally};
 
 /// A value that many threads raise and lower: requests in flight, messages in mailboxes.
 ///
@@ -81,11 +84,14 @@ impl UpDownCounter {
 impl Handle for UpDownCounter {
     const KIND: Kind = Kind::UpDownCounter;
     const NUMBER: Number = Number::I64;
-    const CELLS: u32 = 2;
     type Block = LaneBlock<2>;
 
-    fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block> {
-        map.lane_block(first, series)
+    fn shape(desc: &Desc) -> Result<Shape, String> {
+        Shape::plain(desc, 2)
+    }
+
+    fn block(map: &'static WriterMap, place: Place) -> Option<Self::Block> {
+        map.lane_block(place.first, place.series)
     }
 
     #[inline]

@@ -5,8 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tachograph_layout::{Aggregation, Kind, LaneBlock, LaneCell, LaneCells, LaneOffset, Number, Ordered, WriterMap};
 
+use crate::metric::sealed::Handle;
+use crate::register::Place;
+use crate::shape::Shape;
 use crate::tally::lanes;
-use crate::{housekeeping, lane, metric::sealed::Handle};
+use crate::{Desc, housekeeping, lane};
 
 /// The largest of the `i64` values recorded.
 ///
@@ -94,12 +97,15 @@ impl Watermark {
 impl Handle for Watermark {
     const KIND: Kind = Kind::WatermarkMax;
     const NUMBER: Number = Number::I64;
-    const CELLS: u32 = 4;
     const AGGREGATION: Aggregation = Aggregation::Max;
     type Block = LaneBlock<4>;
 
-    fn block(map: &'static WriterMap, first: u64, series: u64) -> Option<Self::Block> {
-        map.lane_block(first, series)
+    fn shape(desc: &Desc) -> Result<Shape, String> {
+        Shape::plain(desc, 4)
+    }
+
+    fn block(map: &'static WriterMap, place: Place) -> Option<Self::Block> {
+        map.lane_block(place.first, place.series)
     }
 
     #[inline]
