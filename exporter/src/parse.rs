@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::atomic::{Ordering, fence};
 
 use tachograph_layout::{
     Control, FamilyRecord, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, SeriesRecord, SlotState, SlotWord,
@@ -273,9 +272,7 @@ impl Parser<'_> {
         });
         if family.open {
             // The slot may have been given to another series while it was copied; then nothing of the copy counts.
-            fence(Ordering::Acquire);
-            let after = slot_state(self.view, section, slot);
-            if after.generation() != state.generation() || !after.is_readable() {
+            if !section.entry(u64::from(slot)).is_some_and(|entry| self.view.slot_stands(entry, state)) {
                 return Ok(None);
             }
         }

@@ -5,10 +5,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tachograph_layout::{Control, MemoryLock, RegionState, SectionKind, WordView};
+use tachograph_layout::{Control, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
 
 use crate::Verdict;
 use crate::lock::LockError;
@@ -84,11 +83,6 @@ struct Structure {
     open_slots: Arc<Vec<(u32, u64)>>,
 }
 
-/// How often to wait for an even structure word: a slot is given away within microseconds.
-const SETTLE_TRIES: u32 = 64;
-/// How often all values are read again because the structure changed meanwhile. Few: in a region whose slots change
-/// hands all the time it always did, and the check of each slot at the end is enough.
-const READ_TRIES: u32 = 4;
 /// Pairs of buffers kept.
 const SPARE: usize = 2;
 
@@ -158,19 +152,13 @@ impl RegionReader {
         let view = self.view();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut lane, mut shared) = cache.spare.pop().unwrap_or_default();
-        let mut tries = 0;
-        let structure = loop {
-            let word = settled(view, verdict);
+        let structure = view.read_structure(verdict.is_alive(), |word| {
             let structure = cache.current(view, &self.file, word);
             values::read(view, &self.file.sections, &structure.plan, &mut lane, &mut shared);
-            // The values above are read before the structure word below.
-            fence(Ordering::Acquire);
-            tries += 1;
-            let same = view.load(Control::STRUCTURE) == Some(word) && word.is_multiple_of(2);
-            if same || !verdict.is_alive() || tries >= READ_TRIES {
-                break structure;
-            }
-        };
+            structure
+        });
+        // A file is opened only where it holds the whole header, in which the structure word stands.
+        let structure = structure.ok_or_else(|| ReadError::Cut { path: self.file.path.clone() })?;
         let schema = self.still_there(&structure);
         self.check_whole()?;
         let region = self.info_with(verdict, lane.first().copied().unwrap_or(0));
@@ -241,8 +229,8 @@ impl RegionReader {
         }
         let (view, section) = (self.view(), self.file.sections.section(SectionKind::Series));
         let gone = |slot, generation| {
-            let now = parse::slot_state(view, section, slot);
-            now.generation() != generation || !now.is_readable()
+            let found = SlotWord::new(generation, SlotState::Live);
+            !section.entry(u64::from(slot)).is_some_and(|entry| view.slot_stands(entry, found))
         };
         let schema = &structure.schema;
         let open = |series: &crate::Series| schema.families.get(series.family).is_some_and(|family| family.open);
@@ -329,20 +317,6 @@ impl Cache {
         let open_slots = Arc::new(parsed.open_slots);
         self.structure.insert(Structure { word, used: parsed.used, schema, plan, open_slots }).clone()
     }
-}
-
-/// The structure word once it is even. A dead writer's odd word is final, and so is one that stays odd: then the check
-/// of each slot alone decides.
-fn settled(view: WordView<'_>, verdict: Verdict) -> u64 {
-    let mut word = view.load_acquire(Control::STRUCTURE).unwrap_or(0);
-    for _ in 0..SETTLE_TRIES {
-        if word.is_multiple_of(2) || !verdict.is_alive() {
-            break;
-        }
-        std::thread::yield_now();
-        word = view.load_acquire(Control::STRUCTURE).unwrap_or(0);
-    }
-    word
 }
 
 /// A schema without some of its series.

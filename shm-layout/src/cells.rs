@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{LaneOffset, Words, load_acquire, read_published};
+use crate::{Control, LaneOffset, SlotWord, Words, load_acquire, read_published, read_structure, slot_stands};
 
 /// A bounds-checked view of mapped memory as 8-byte words. Never gives out anything but `&AtomicU64` and copies.
 ///
@@ -86,6 +86,19 @@ impl<'a> WordView<'a> {
         let mut words = vec![0; T::WORDS];
         read_published(|index| self.word(offset.checked_add(index as u64 * 8)?), &mut words)?;
         T::from_words(&words)
+    }
+
+    /// Runs `read` as [`crate::read_structure`] does, with the region's structure word. `None`, and nothing run, where the
+    /// view holds no control block.
+    pub fn read_structure<T>(&self, writer_lives: bool, read: impl FnMut(u64) -> T) -> Option<T> {
+        self.word(Control::STRUCTURE).map(|structure| read_structure(structure, writer_lives, read))
+    }
+
+    /// Whether the slot whose state word stands at a byte offset still holds the series that it held when that word was
+    /// `found`: see [`crate::slot_stands`]. False where the word is outside.
+    #[must_use]
+    pub fn slot_stands(&self, offset: u64, found: SlotWord) -> bool {
+        self.word(offset).is_some_and(|state| slot_stands(state, found))
     }
 
     /// Copies words from a byte offset into `out`, each once, Relaxed. `None`, and nothing copied, where any is outside.

@@ -43,6 +43,7 @@ mod section;
 mod series;
 mod slot;
 mod strings;
+mod structure;
 mod watermark;
 mod word;
 
@@ -61,6 +62,7 @@ pub use section::{SECTION_ALIGN, Section, SectionEntry, SectionError, SectionKin
 pub use series::{SeriesError, SeriesRecord};
 pub use slot::{SlotState, SlotWord};
 pub use strings::{StrError, StrRef};
+pub use structure::{StructureChange, read_structure, slot_stands};
 pub use watermark::Ordered;
 pub use word::{Word, load_acquire, publish, read_published};
 

@@ -20,10 +20,14 @@ pub trait Word {
     fn compare_exchange(&self, current: u64, new: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
     /// As [`std::sync::atomic::fence`] with Acquire.
     fn fence_acquire();
+    /// As [`std::sync::atomic::fence`] with Release.
+    fn fence_release();
+    /// As [`std::thread::yield_now`].
+    fn yield_now();
 }
 
 macro_rules! word {
-    ($type:ty, $fence:path) => {
+    ($type:ty, $fence:path, $yield:path) => {
         impl Word for $type {
             #[inline]
             fn load(&self, order: Ordering) -> u64 {
@@ -51,13 +55,20 @@ macro_rules! word {
             fn fence_acquire() {
                 $fence(Ordering::Acquire);
             }
+            #[inline]
+            fn fence_release() {
+                $fence(Ordering::Release);
+            }
+            fn yield_now() {
+                $yield();
+            }
         }
     };
 }
 
-word!(AtomicU64, std::sync::atomic::fence);
+word!(AtomicU64, std::sync::atomic::fence, std::thread::yield_now);
 #[cfg(loom)]
-word!(loom::sync::atomic::AtomicU64, loom::sync::atomic::fence);
+word!(loom::sync::atomic::AtomicU64, loom::sync::atomic::fence, loom::thread::yield_now);
 
 /// Stores a record so that whoever finds its first word finds the rest: words 1 and up Relaxed, then the first, the
 /// state word, with Release. `word(n)` is the record's n-th word.
