@@ -1,7 +1,8 @@
 //! A contest: ours and its peers do the same thing in turns, again and again, and the medians are compared.
 //!
 //! Turns are interleaved, and their order moves on by one each round, so that a slow second of the machine hits all
-//! alike. Called by every row; it neither knows what is measured nor prints.
+//! alike. Each contestant does as many operations a turn as take it about the same time. Called by every row; it neither
+//! knows what is measured nor prints.
 
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use std::time::Duration;
 pub(crate) struct Effort {
     /// Rounds: one turn for each contestant.
     pub(crate) rounds: usize,
-    /// Operations a turn.
-    pub(crate) operations: u64,
+    /// What a turn should take.
+    pub(crate) turn: Duration,
 }
 
 impl Effort {
-    pub(crate) const FULL: Self = Self { rounds: 31, operations: 4_000_000 };
-    /// For a check that the benches still work: too little for figures.
-    pub(crate) const QUICK: Self = Self { rounds: 3, operations: 100_000 };
+    pub(crate) const FULL: Self = Self { rounds: 31, turn: Duration::from_millis(8) };
+    /// For a look, and for a check that the benches still work.
+    pub(crate) const QUICK: Self = Self { rounds: 7, turn: Duration::from_millis(2) };
 }
 
 /// One way to do what the row measures.
@@ -30,6 +31,19 @@ impl Contestant {
     /// `turn` does that many operations, proves that they had their effect, and says how long they took.
     pub(crate) fn new(name: &'static str, turn: impl FnMut(u64) -> Duration + 'static) -> Self {
         Self { name, turn: Box::new(turn) }
+    }
+
+    /// How many operations take about as long as a turn should. Warms caches, the branch predictor and the core's clock.
+    fn calibrate(&mut self, effort: Effort) -> u64 {
+        let mut operations = 1_000;
+        loop {
+            let took = (self.turn)(operations);
+            if took * 4 >= effort.turn || operations >= 1 << 30 {
+                let scale = effort.turn.as_secs_f64() / took.as_secs_f64().max(1e-9);
+                return ((operations as f64 * scale) as u64).max(1_000);
+            }
+            operations *= 4;
+        }
     }
 }
 
@@ -44,24 +58,15 @@ pub(crate) struct Line {
     pub(crate) peer_ns: Option<f64>,
 }
 
-/// Runs ours against its peers; a line a peer.
-pub(crate) fn contest(
-    row: &'static str,
-    mode: &'static str,
-    effort: Effort,
-    ours: Contestant,
-    peers: Vec<Contestant>,
-) -> Vec<Line> {
-    let mut all: Vec<Contestant> = std::iter::once(ours).chain(peers).collect();
+/// Runs ours, the first, against its peers; a line a peer.
+pub(crate) fn contest(row: &'static str, mode: &'static str, effort: Effort, mut all: Vec<Contestant>) -> Vec<Line> {
+    let operations: Vec<u64> = all.iter_mut().map(|contestant| contestant.calibrate(effort)).collect();
     let mut samples: Vec<Vec<f64>> = vec![Vec::new(); all.len()];
-    // The first round warms caches, the branch predictor and the clock of the core, and is not counted.
-    for round in 0..=effort.rounds {
+    for round in 0..effort.rounds {
         for turn in 0..all.len() {
             let index = (round + turn) % all.len();
-            let took = (all[index].turn)(effort.operations);
-            if round > 0 {
-                samples[index].push(took.as_secs_f64() * 1e9 / effort.operations as f64);
-            }
+            let took = (all[index].turn)(operations[index]);
+            samples[index].push(took.as_secs_f64() * 1e9 / operations[index] as f64);
         }
     }
     let medians: Vec<f64> = samples.into_iter().map(median).collect();

@@ -1,148 +1,194 @@
-//! Row `counter_inc`: raising a held counter by 1, in the shapes that applications have. Every turn proves its sum.
+//! Row `counter_inc`: raising a counter by 1 through its handle.
 
-use std::hint::black_box;
-use std::sync::Barrier;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::bump::{Bump, Plain};
-use crate::contest::{Contestant, Effort, Line, contest};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tachograph::{Counter, Region};
 
-const ROW: &str = "counter_inc";
-const IN_TURN: usize = 64;
+use crate::contest::{Effort, Line};
+use crate::modes::{Entry, row};
+use crate::subject::Subject;
 
 /// All modes.
 pub(crate) fn lines(effort: Effort) -> Vec<Line> {
-    type Ours = tachograph::Counter;
-    type Prometheus = prometheus::IntCounter;
-    type Client = prometheus_client::metrics::counter::Counter;
-    Ours::enter_thread();
-    let peers = |plain| vec![plain, two_same::<Prometheus>(), two_same::<Client>()];
-    [
-        contest(ROW, "1t", effort, held::<Ours>(), vec![held::<Plain>(), held::<Prometheus>(), held::<Client>()]),
-        contest(
-            ROW,
-            "1t_reloaded",
-            effort,
-            reloaded::<Ours>(),
-            vec![reloaded::<Plain>(), reloaded::<Prometheus>(), reloaded::<Client>()],
-        ),
-        contest(
-            ROW,
-            "1t_64_in_turn",
-            effort,
-            in_turn::<Ours>(),
-            vec![in_turn::<Plain>(), in_turn::<Prometheus>(), in_turn::<Client>()],
-        ),
-        // On one word two plain adds would lose counts: the floor is two threads on words of their own.
-        contest(ROW, "2t_same", effort, two_same::<Ours>(), peers(two_apart(Plain::apart(2)))),
-        contest(
-            ROW,
-            "2t_apart",
-            effort,
-            two_apart(Ours::make(2)),
-            vec![two_apart(Plain::apart(2)), two_apart(Prometheus::make(2)), two_apart(Client::make(2))],
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let entries = [
+        Entry::of::<Counter>(),
+        Entry::of::<Plain>(),
+        Entry::of::<prometheus::IntCounter>(),
+        Entry::of::<prometheus_client::metrics::counter::Counter>(),
+        Entry::of::<Metriken>(),
+        Entry::of::<Measured>(),
+        Entry::of::<Metrics>(),
+    ];
+    row("counter_inc", effort, &entries)
 }
 
-/// One thread, the handle in a register.
-fn held<B: Bump>() -> Contestant {
-    let counters = B::make(1);
-    Contestant::new(B::NAME, move |operations| {
-        proving(&counters, operations, || {
-            let counter = counters[0].clone();
-            let start = Instant::now();
-            raise(counter, operations);
-            start.elapsed()
-        })
-    })
-}
+/// The floor: a word that is raised by a plain load and store, exact from one thread only.
+#[derive(Clone, Copy)]
+struct Plain(&'static AtomicU64);
 
-/// The loop over a held handle. Not inlined, so that the compiler knows no more of the handle than an application's does,
-/// and finds it in a register.
-#[inline(never)]
-fn raise<B: Bump>(counter: B, operations: u64) {
-    for _ in 0..operations {
-        counter.bump();
+impl Subject for Plain {
+    const NAME: &'static str = "plain_add";
+    const SAME_IS_ONE: bool = false;
+
+    fn make(count: usize) -> Vec<Self> {
+        let words: &'static [AtomicU64] = (0..count).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak();
+        words.iter().map(Self).collect()
+    }
+
+    fn same(threads: usize) -> Vec<Self> {
+        Self::apart(threads)
+    }
+
+    fn apart(threads: usize) -> Vec<Self> {
+        // On cache lines of their own.
+        Self::make(threads * 32).into_iter().step_by(32).collect()
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    fn done(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 
-/// One thread, the handle read from memory each time, as out of a struct behind a reference.
-fn reloaded<B: Bump>() -> Contestant {
-    let counters = B::make(1);
-    Contestant::new(B::NAME, move |operations| {
-        proving(&counters, operations, || {
-            let start = Instant::now();
-            for _ in 0..operations {
-                black_box(&counters[0]).bump();
-            }
-            start.elapsed()
-        })
-    })
-}
+impl Subject for Counter {
+    const NAME: &'static str = "tachograph";
 
-/// One thread, 64 counters in turn.
-fn in_turn<B: Bump>() -> Contestant {
-    let counters = B::make(IN_TURN);
-    let handles: Box<[B; IN_TURN]> = counters.clone().try_into().unwrap_or_else(|_| unreachable!("64 were made"));
-    Contestant::new(B::NAME, move |operations| {
-        proving(&counters, operations, || {
-            let start = Instant::now();
-            raise_in_turn(&handles, operations);
-            start.elapsed()
-        })
-    })
-}
+    fn make(count: usize) -> Vec<Self> {
+        let region = Region::private("bench").expect("private memory");
+        let register = |index| region.counter(&format!("bench_{index}_total"), "Raised by a bench").expect("room");
+        (0..count).map(register).collect()
+    }
 
-#[inline(never)]
-fn raise_in_turn<B: Bump>(handles: &[B; IN_TURN], operations: u64) {
-    for index in 0..operations as usize {
-        handles[index % IN_TURN].bump();
+    fn enter_thread() {
+        tachograph::enter_thread();
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.inc();
+    }
+
+    fn done(&self) -> u64 {
+        self.get()
     }
 }
 
-/// Two threads on one counter.
-fn two_same<B: Bump>() -> Contestant {
-    let counters = B::make(1);
-    Contestant::new(B::NAME, move |operations| {
-        proving(&counters, 2 * operations, || two_threads(&counters[0], &counters[0], operations))
-    })
+impl Subject for prometheus::IntCounter {
+    const NAME: &'static str = "prometheus";
+
+    fn make(count: usize) -> Vec<Self> {
+        let make = |index| Self::new(format!("bench_{index}_total"), "Raised by a bench").expect("a good name");
+        (0..count).map(make).collect()
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.inc();
+    }
+
+    fn done(&self) -> u64 {
+        self.get()
+    }
 }
 
-/// Two threads, a counter each.
-fn two_apart<B: Bump>(counters: Vec<B>) -> Contestant {
-    Contestant::new(B::NAME, move |operations| {
-        proving(&counters, 2 * operations, || two_threads(&counters[0], &counters[1], operations))
-    })
+impl Subject for prometheus_client::metrics::counter::Counter {
+    const NAME: &'static str = "prometheus-client";
+
+    fn make(count: usize) -> Vec<Self> {
+        (0..count).map(|_| Self::default()).collect()
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.inc();
+    }
+
+    fn done(&self) -> u64 {
+        self.get()
+    }
 }
 
-/// Each thread does all `operations`; what is returned is the mean of the two threads' own times, so that it reads as
-/// what one operation costs a thread while the other is at it.
-fn two_threads<B: Bump>(one: &B, other: &B, operations: u64) -> Duration {
-    let barrier = Barrier::new(2);
-    let run = |counter: &B| {
-        B::enter_thread();
-        let counter = counter.clone();
-        barrier.wait();
-        let start = Instant::now();
-        raise(counter, operations);
-        start.elapsed()
-    };
-    std::thread::scope(|scope| {
-        let beside = scope.spawn(|| run(other));
-        let here = run(one);
-        (here + beside.join().expect("the thread ends")) / 2
-    })
+#[derive(Clone, Copy)]
+struct Metriken(&'static metriken::Counter);
+
+impl Subject for Metriken {
+    const NAME: &'static str = "metriken";
+
+    fn make(count: usize) -> Vec<Self> {
+        (0..count).map(|_| Self(Box::leak(Box::default()))).collect()
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.0.increment();
+    }
+
+    fn done(&self) -> u64 {
+        self.0.value()
+    }
 }
 
-/// Runs a turn, and asserts that exactly `bumps` were counted.
-fn proving<B: Bump>(counters: &[B], bumps: u64, turn: impl FnOnce() -> Duration) -> Duration {
-    let total = || counters.iter().map(B::total).sum::<u64>();
-    let before = total();
-    let took = turn();
-    assert_eq!(total() - before, bumps, "{} lost counts", B::NAME);
-    took
+#[derive(Clone)]
+struct Measured(Arc<measured::Counter>);
+
+impl Subject for Measured {
+    const NAME: &'static str = "measured";
+
+    fn make(count: usize) -> Vec<Self> {
+        (0..count).map(|_| Self(Arc::new(measured::Counter::new()))).collect()
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.0.inc();
+    }
+
+    fn done(&self) -> u64 {
+        self.0.get_metric().count.load(Relaxed)
+    }
+}
+
+/// A handle of the `metrics` crate, registered with its Prometheus exporter.
+#[derive(Clone)]
+struct Metrics {
+    counter: metrics::Counter,
+    name: Arc<str>,
+    exporter: PrometheusHandle,
+}
+
+impl Subject for Metrics {
+    const NAME: &'static str = "metrics-exporter-prometheus";
+
+    fn make(count: usize) -> Vec<Self> {
+        use metrics::Recorder;
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let metadata = metrics::Metadata::new("bench", metrics::Level::INFO, None);
+        let make = |index| {
+            let name = format!("bench_{index}_total");
+            let counter = recorder.register_counter(&metrics::Key::from_name(name.clone()), &metadata);
+            Self { counter, name: name.into(), exporter: recorder.handle() }
+        };
+        (0..count).map(make).collect()
+    }
+
+    #[inline]
+    fn act(&self, _: u64) {
+        self.counter.increment(1);
+    }
+
+    fn done(&self) -> u64 {
+        exposed(&self.exporter.render(), &self.name)
+    }
+}
+
+/// The value of a series in an exposition.
+pub(crate) fn exposed(text: &str, series: &str) -> u64 {
+    let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+    text.lines().find_map(value).unwrap_or(0)
 }

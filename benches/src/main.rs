@@ -3,11 +3,13 @@
 //! `cargo run --release -p tachograph-benches -- [--json] [--quick] [ROW..]` prints a table, or with `--json` one object
 //! a line. `ratio` is the peer's time divided by ours: above 1 we are faster. `--quick` only shows that the benches work.
 
-mod bump;
+mod closed_label_inc;
 mod contest;
 mod counter_inc;
 mod gauge_set;
+mod modes;
 mod start;
+mod subject;
 
 use std::process::ExitCode;
 
@@ -16,8 +18,9 @@ use contest::{Effort, Line};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 5] = [
     ("counter_inc", counter_inc::lines),
+    ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
     ("start", start::start),
     ("registration", start::registration),
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
         eprintln!("a debug build: its figures mean nothing; use cargo run --release");
     }
     if !json {
-        println!("{:<14}{:<16}{:>12}  {:<20}{:>12}{:>9}", "row", "mode", "ours ns", "peer", "peer ns", "ratio");
+        println!("{:<27}{:<16}{:>10}  {:<29}{:>10}{:>9}", "row", "mode", "ours ns", "peer", "peer ns", "ratio");
     }
     for (name, lines) in ROWS {
         if wanted.is_empty() || wanted.iter().any(|row| row == name) {
@@ -66,6 +69,6 @@ fn print(line: &Line, json: bool) {
     } else {
         let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"));
         let (peer_ns, ratio) = (shown(*peer_ns), shown(ratio));
-        println!("{row:<14}{mode:<16}{ours_ns:>12.2}  {peer:<20}{peer_ns:>12}{ratio:>9}");
+        println!("{row:<27}{mode:<16}{ours_ns:>10.2}  {peer:<29}{peer_ns:>10}{ratio:>9}");
     }
 }
