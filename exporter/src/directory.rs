@@ -3,15 +3,15 @@
 //! Nothing here fails as a whole: what can't be read is a [`Problem`] with its path, and the rest is still listed.
 //! Readers stay open between scans, so that a scan costs a listing and a look at each path.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use nix::unistd::{Gid, Group, Uid, User};
 use serde::{Serialize, Serializer};
 
+use crate::content::{self, Content};
 use crate::region_file::is_region_name;
 use crate::{OpenError, ReadError, RegionReader, Verdict};
 
@@ -29,7 +29,15 @@ pub struct Directories {
     given: Vec<PathBuf>,
     /// Default ones, looked for anew at each scan: an application may make one at any time.
     default: Vec<PathBuf>,
-    readers: Mutex<BTreeMap<PathBuf, Arc<RegionReader>>>,
+    seen: Mutex<Seen>,
+}
+
+/// What one scan leaves for the next.
+#[derive(Debug, Default)]
+struct Seen {
+    readers: BTreeMap<PathBuf, Arc<RegionReader>>,
+    /// Paths where a living writer's file was missing.
+    lost: BTreeSet<PathBuf>,
 }
 
 /// What a scan found.
@@ -93,8 +101,8 @@ pub enum ResolveError {
     Read(#[from] ReadError),
 }
 
-/// Regions that one directory may hold; bounds what a directory full of files can cost.
-const MOST_REGIONS: usize = 10_000;
+/// How long a writer whose lock is held without a region file is given to show that it is just starting.
+const STARTING: Duration = Duration::from_millis(50);
 
 impl Directories {
     /// The directories of `--region-dir`. None at all means the default ones: `$TACHOGRAPH_DIR` where it is set, else
@@ -107,7 +115,7 @@ impl Directories {
         }
         let own = format!("/dev/shm/tachograph-{}", rustix::process::geteuid().as_raw());
         let default = vec![PathBuf::from("/run/tachograph"), PathBuf::from(own)];
-        Self { given, default, readers: Mutex::default() }
+        Self { given, default, seen: Mutex::default() }
     }
 
     /// Where regions are looked for now, each directory once.
@@ -123,11 +131,14 @@ impl Directories {
     /// Lists the regions in place: running, closed and crashed ones, and copies that lie among them.
     #[must_use]
     pub fn scan(&self) -> Scan {
-        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = std::mem::take(&mut *readers);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Seen { readers: mut before, lost } = std::mem::take(&mut *seen);
+        let readers = &mut seen.readers;
         let mut problems = Vec::new();
+        let mut suspects = Vec::new();
         for directory in self.searched(&mut problems) {
-            for path in list(&directory, &mut problems) {
+            let Content { regions, locks_alone } = content::list(&directory, &mut problems);
+            for path in regions {
                 let known = before.remove(&path).filter(|reader| reader.is_current());
                 match known.map_or_else(|| RegionReader::open(&path).map(Arc::new), Ok) {
                     Ok(reader) => drop(readers.insert(path, reader)),
@@ -136,6 +147,7 @@ impl Directories {
                     Err(error) => problems.push(problem(&path, error)),
                 }
             }
+            suspects.extend(locks_alone.into_iter().map(|name| (directory.clone(), name)));
         }
         // A file that a cleaner unlinked under its living writer is still being written, and still read.
         for (path, reader) in before {
@@ -143,7 +155,10 @@ impl Directories {
                 readers.entry(path).or_insert(reader);
             }
         }
-        Scan { regions: readers.values().cloned().collect(), problems }
+        suspects.retain(|(directory, name)| !readers.contains_key(&region_path(directory, name)));
+        seen.lost = lost_files(suspects, &lost);
+        problems.extend(seen.lost.iter().map(|path| Problem { path: path.clone(), error: LOST.to_owned() }));
+        Scan { regions: seen.readers.values().cloned().collect(), problems }
     }
 
     /// Lists the archived regions, or those of one name, oldest first.
@@ -152,10 +167,17 @@ impl Directories {
         let mut scan = Scan::default();
         for directory in self.searched(&mut scan.problems) {
             let archive = directory.join("archive");
-            if matches!(archive.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound) {
-                continue;
+            match archive.symlink_metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // In the words of a scan, so that it is one problem where both are done.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let error = content::unreadable(&directory, &error);
+                    scan.problems.push(Problem { path: directory, error });
+                    continue;
+                }
+                _ => {}
             }
-            for path in list(&archive, &mut scan.problems) {
+            for path in content::regions(&archive, &mut scan.problems) {
                 let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
                 if name.is_some_and(|name| file.strip_prefix(name).is_none_or(|rest| !rest.starts_with('.'))) {
                     continue;
@@ -190,7 +212,9 @@ impl Directories {
             // A file of the working directory, given without a slash.
             [] if Path::new(region).is_file() => Ok(Arc::new(RegionReader::open(Path::new(region))?)),
             [] if !is_region_name(region) => Err(ResolveError::NotAName { region: region.to_owned() }),
-            [] => Err(ResolveError::NotFound { region: region.to_owned(), searched: self.searched_text(false) }),
+            [] => {
+                Err(ResolveError::NotFound { region: region.to_owned(), searched: self.searched_text(region, false) })
+            }
             several => {
                 let paths: Vec<String> = several.iter().map(|reader| reader.path().display().to_string()).collect();
                 Err(ResolveError::Ambiguous { region: region.to_owned(), paths: paths.join(", ") })
@@ -203,14 +227,14 @@ impl Directories {
         candidates.extend(self.in_place(name)?);
         candidates.retain(|reader| reader.verdict().is_ok_and(|verdict| verdict == Verdict::Crashed));
         let newest = candidates.into_iter().max_by_key(|reader| reader.created_realtime_ns());
-        newest.ok_or_else(|| ResolveError::NoCrash { name: name.to_owned(), searched: self.searched_text(true) })
+        newest.ok_or_else(|| ResolveError::NoCrash { name: name.to_owned(), searched: self.searched_text(name, true) })
     }
 
     /// The regions of that name in their places.
     fn in_place(&self, name: &str) -> Result<Vec<Arc<RegionReader>>, ResolveError> {
         let mut found = Vec::new();
         for directory in self.paths() {
-            match RegionReader::open(&directory.join(format!("{name}.tacho"))) {
+            match RegionReader::open(&region_path(&directory, name)) {
                 Ok(reader) => found.push(Arc::new(reader)),
                 Err(error) if error.is_not_found() => {}
                 // "Not allowed to look" is told by `searched_text`, where nothing else is found.
@@ -242,7 +266,7 @@ impl Directories {
         )
     }
 
-    fn searched_text(&self, archives: bool) -> String {
+    fn searched_text(&self, name: &str, archives: bool) -> String {
         let mut problems = Vec::new();
         let paths = self.paths();
         if paths.is_empty() {
@@ -252,8 +276,11 @@ impl Directories {
             .iter()
             .map(|path| {
                 problems.clear();
-                list(path, &mut problems);
-                let why = problems.first().map(|problem| format!(" ({})", problem.error)).unwrap_or_default();
+                content::list(path, &mut problems);
+                let mut why = problems.first().map(|problem| format!(" ({})", problem.error)).unwrap_or_default();
+                if content::lost_its_file(path, name) {
+                    why = format!(" ({LOST})");
+                }
                 let archive = if archives { " and its archive" } else { "" };
                 format!("{}{archive}{why}", path.display())
             })
@@ -262,71 +289,28 @@ impl Directories {
     }
 }
 
-/// The region files of one directory, by name. Hidden files are temporaries of writers at work.
-fn list(directory: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(source) => {
-            problems.push(Problem { path: directory.to_owned(), error: unreadable(directory, &source) });
-            return Vec::new();
-        }
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        match entry {
-            Ok(entry) => {
-                let name = entry.file_name();
-                let name = name.as_encoded_bytes();
-                if !name.starts_with(b".") && name.ends_with(b".tacho") {
-                    paths.push(entry.path());
-                }
-            }
-            Err(source) => {
-                problems.push(Problem { path: directory.to_owned(), error: unreadable(directory, &source) });
-                break;
-            }
-        }
-    }
-    paths.sort();
-    if paths.len() > MOST_REGIONS {
-        let error = format!("{} region files; only the first {MOST_REGIONS} by name are read", paths.len());
-        problems.push(Problem { path: directory.to_owned(), error });
-        paths.truncate(MOST_REGIONS);
-    }
-    paths
+/// What is said of a path where a living writer's file is missing.
+const LOST: &str = "the writer lives (it holds the lock), but its region file is gone: something removed it, and nobody \
+                    can open it any more; stop what removes it (see \"Who wipes it\" in OPERATIONS) and restart the writer";
+
+fn region_path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.tacho"))
 }
 
-/// Why a directory can't be listed, with its owner and group and what helps.
-fn unreadable(directory: &Path, source: &io::Error) -> String {
-    match (source.kind(), directory.metadata()) {
-        (io::ErrorKind::NotFound, _) => {
-            "no such directory; start the application that writes there, or name another by --region-dir".to_owned()
-        }
-        (io::ErrorKind::PermissionDenied, Ok(metadata)) => format!(
-            "not readable for this user: owner {}, group {}, mode {:04o}; run as its owner or as a member of its group",
-            owner(metadata.uid()),
-            group(metadata.gid()),
-            metadata.mode() & 0o7777,
-        ),
-        (_, Ok(metadata)) if !metadata.is_dir() => "not a directory; name the directory that holds it".to_owned(),
-        _ => format!("can't be listed: {source}"),
+/// The paths of the suspects whose writers live without their file. Those that were not known before are asked again
+/// after a moment: they may be just starting.
+fn lost_files(suspects: Vec<(PathBuf, String)>, known: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut lost = suspects;
+    lost.retain(|(directory, name)| content::lost_its_file(directory, name));
+    if lost.iter().any(|(directory, name)| !known.contains(&region_path(directory, name))) {
+        std::thread::sleep(STARTING);
+        lost.retain(|(directory, name)| content::lost_its_file(directory, name));
     }
+    lost.iter().map(|(directory, name)| region_path(directory, name)).collect()
 }
 
 fn directory_is_readable(directory: &Path) -> bool {
     std::fs::read_dir(directory).is_ok()
-}
-
-fn owner(uid: u32) -> String {
-    User::from_uid(Uid::from_raw(uid))
-        .ok()
-        .flatten()
-        .map_or_else(|| uid.to_string(), |user| format!("{} ({uid})", user.name))
-}
-
-fn group(gid: u32) -> String {
-    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
-    group.map_or_else(|| gid.to_string(), |group| format!("{} ({gid})", group.name))
 }
 
 /// An error with its causes, without the path that the problem names already.
@@ -348,20 +332,4 @@ fn problem(path: &Path, error: OpenError) -> Problem {
 
 fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_that_may_not_be_read_is_told_with_owner_and_group() {
-        // Root reads everything, so the refusal is made up; owner, group and mode are the directory's own.
-        let directory = tempfile::tempdir().unwrap();
-        let text = unreadable(directory.path(), &io::ErrorKind::PermissionDenied.into());
-        let metadata = directory.path().metadata().unwrap();
-        assert!(text.contains(&format!("owner {}, group {}", owner(metadata.uid()), group(metadata.gid()))), "{text}");
-        assert!(text.contains(", mode 0") && text.contains("run as"), "{text}");
-        assert_eq!(owner(4_000_000_000), "4000000000");
-    }
 }

@@ -13,6 +13,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod access;
+mod content;
 mod directory;
 #[allow(unsafe_code)]
 mod guard;

@@ -6,15 +6,19 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{Mode, OFlags};
 
+use crate::access;
+
 /// Why a lock can't be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
     /// The lock file can't be opened.
-    #[error("{path}: the lock file can't be opened; run as a user or group that may read it", path = path.display())]
+    #[error("{path}: the lock file can't be opened, so whether the writer lives can't be known{hint}", path = path.display())]
     Open {
         /// Path of the lock file.
         path: PathBuf,
+        /// What is in the way and what helps; may be empty.
+        hint: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -47,7 +51,11 @@ pub(crate) fn ask(path: &Path) -> Result<LockState, LockError> {
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => file,
         Err(rustix::io::Errno::NOENT) => return Ok(LockState::Missing),
-        Err(errno) => return Err(LockError::Open { path: path.to_owned(), source: errno.into() }),
+        Err(errno) => {
+            let denied = errno == rustix::io::Errno::ACCESS;
+            let hint = if denied { format!("; {}", access::denied(path)) } else { String::new() };
+            return Err(LockError::Open { path: path.to_owned(), hint, source: errno.into() });
+        }
     };
     // "Would a read lock of the whole file be refused?" It is refused by the owner's write lock, and by nothing else.
     let mut question = nix::libc::flock {

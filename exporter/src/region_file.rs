@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use tachograph_layout::{Header, HeaderError, ReaderMap, RegionState, SectionTable};
 
+use crate::access;
 use crate::guard::Guarded;
 use crate::lock::{self, LockError, LockState};
 use crate::verdict::Facts;
@@ -21,10 +22,12 @@ use crate::verdict::Facts;
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no such file, or it may not be read.
-    #[error("{path}: can't be opened{remedy}", path = path.display(), remedy = remedy(source))]
+    #[error("{path}: can't be opened{hint}", path = path.display())]
     Open {
         /// The path.
         path: PathBuf,
+        /// What is in the way and what helps; may be empty.
+        hint: String,
         /// What the kernel said.
         #[source]
         source: io::Error,
@@ -99,11 +102,13 @@ impl OpenError {
     }
 }
 
-fn remedy(source: &io::Error) -> &'static str {
-    match source.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::ACCESS) => "; run as its owner or as a member of its group",
-        Some(rustix::io::Errno::LOOP) => "; it is a symbolic link, which readers do not follow: name the file itself",
-        _ => "",
+fn hint(path: &Path, errno: rustix::io::Errno) -> String {
+    match errno {
+        rustix::io::Errno::ACCESS => format!("; {}", access::denied(path)),
+        rustix::io::Errno::LOOP => {
+            "; it is a symbolic link, which readers do not follow: name the file itself".to_owned()
+        }
+        _ => String::new(),
     }
 }
 
@@ -146,7 +151,10 @@ impl RegionFile {
 
     fn open_once(path: &Path) -> Result<Self, OpenError> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = |errno: rustix::io::Errno| OpenError::Open { path: path.to_owned(), source: errno.into() };
+        let open = |errno: rustix::io::Errno| {
+            let hint = hint(path, errno);
+            OpenError::Open { path: path.to_owned(), hint, source: errno.into() }
+        };
         let read = |source| OpenError::Read { path: path.to_owned(), source };
         let bad = |source| OpenError::Header { path: path.to_owned(), source };
         let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(open)?);

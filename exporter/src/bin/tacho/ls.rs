@@ -7,8 +7,11 @@ use tachograph_exporter::{json, table};
 
 use crate::cli::Ls;
 use crate::output::{self, FOUND};
+use crate::serve::raise_open_files;
 
 pub(crate) fn run(args: &Ls) -> ExitCode {
+    // Each region is a file held open, and the archived ones are counted with them.
+    raise_open_files();
     let directories = args.directories.open();
     let Listing { entries, problems } = Listing::of(&directories, args.archived);
     let code = if problems.is_empty() { ExitCode::SUCCESS } else { FOUND };
