@@ -79,9 +79,9 @@ pub enum BuildError {
         /// What stands there.
         found: &'static str,
     },
-    /// The region file that is there can't be moved to the archive. Move it away by hand, or repair the archive.
+    /// The region file that is there can't be renamed, neither into the archive nor beside it. Move it away by hand.
     #[error(
-        "region file {} can't be moved to {}: move or remove it by hand, or repair the archive directory",
+        "region file {} can't be moved to {}, nor renamed where it is: move or remove it by hand",
         path.display(),
         to.display()
     )]

@@ -210,7 +210,7 @@ impl Builder {
     /// Archived regions of this name that are kept, at least 1. Default 4.
     ///
     /// Crashes within ten minutes of each other are a burst, of which the first and the newest are kept. Orderly closed
-    /// regions go before crashed ones, then the oldest burst; never the one that was just archived.
+    /// regions go before crashed ones, then the oldest burst; never the newest crash.
     pub fn keep_archived(mut self, files: usize) -> Self {
         self.rules.files = files.max(1);
         self

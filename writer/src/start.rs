@@ -74,7 +74,7 @@ impl Plan {
             None
         } else {
             match on_existing {
-                OnExisting::Archive => Some(archive::archive(directory, &self.name, rules)?),
+                OnExisting::Archive => archive::archive(directory, &self.name, rules)?,
                 OnExisting::Refuse => return Err(BuildError::Exists { path: self.path(directory) }),
             }
         };

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
 use tachograph_layout::{Control, Header, LAYOUT_MAJOR, RegionState, Words};
 
+use crate::directory::not_a_file;
 use crate::{identity, lock};
 
 /// What was found at the name of a region.
@@ -31,16 +32,16 @@ pub(crate) struct Remains {
 const GLANCE: usize = 8192;
 
 impl Remains {
-    /// Looks at a regular file of a directory. A file that may not be read is told by its times alone.
+    /// Looks at a regular file of a directory, `EINVAL` for anything else. A file that may not be read is told by its
+    /// times alone.
     pub(crate) fn read(directory: impl AsFd, file: &str) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match rustix::fs::openat(&directory, file, flags, Mode::empty()) {
             Ok(fd) => Self::of_file(fd),
-            Err(Errno::ACCESS | Errno::PERM) => {
+            Err(_) => {
                 let stat = rustix::fs::statat(&directory, file, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-                Ok(Self::unknown(&stat))
+                Self::unknown(&stat)
             }
-            Err(errno) => Err(errno),
         }
     }
 
@@ -51,7 +52,7 @@ impl Remains {
 
     fn of_file(fd: OwnedFd) -> Result<Self, Errno> {
         let stat = rustix::fs::fstat(&fd)?;
-        let mut remains = Self::unknown(&stat);
+        let mut remains = Self::unknown(&stat)?;
         let mut words = [0u64; GLANCE / 8];
         let glance: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
         if File::from(fd).read_exact_at(glance, 0).is_err() {
@@ -74,13 +75,16 @@ impl Remains {
         Ok(remains)
     }
 
-    fn unknown(stat: &Stat) -> Self {
-        Self {
+    fn unknown(stat: &Stat) -> Result<Self, Errno> {
+        if not_a_file(stat).is_some() {
+            return Err(Errno::INVAL);
+        }
+        Ok(Self {
             header: None,
             closed: false,
             died_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec).min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec)),
             bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
-        }
+        })
     }
 }
 

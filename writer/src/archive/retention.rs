@@ -1,9 +1,15 @@
 //! Which archived regions are kept: arithmetic over a list of deaths, no file is touched here.
 //!
-//! Deaths of one region within ten minutes of the one before are a burst (a crash loop). Of a burst the first and the
-//! newest are kept and the deaths counted; since the files between them go, what they said of the burst (its last
-//! death, its count) stands in the [`Burst`] of the next time. Orderly closed regions are no deaths: they go first.
-//! Never chosen: the region just archived, and what died later than it.
+//! Deaths of one region within ten minutes of another are a burst (a crash loop). Of a burst the first and the newest
+//! are kept and the deaths counted; since the files between them go, what they said of the burst (its span, its count)
+//! stands in the [`Burst`] of the next time. Orderly closed regions are no deaths: they go first, the one just archived
+//! too. Never chosen: the region's newest crash, the newest of all, and what crashed after the region just archived.
+//!
+//! Clocks step back. A death later than now is told by a clock that was wrong: it came before all that is known, and the
+//! region just archived is the newest of its name, whatever its time.
+
+#[cfg(test)]
+mod laws;
 
 /// Deaths at most this far apart belong together.
 const BURST_NS: u64 = 600 * 1_000_000_000;
@@ -23,15 +29,27 @@ pub(super) struct Death {
     pub(super) bytes: u64,
 }
 
-/// What is remembered of a burst, by the file of its first kept member.
+/// What is remembered of a burst of which at least one file is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Burst {
-    /// File of its first member.
+    /// The region's name.
+    pub(super) region: String,
+    /// File of its first death that is left.
     pub(super) first: String,
-    /// Its last death: nanoseconds since the Unix epoch.
+    /// Its earliest death: nanoseconds since the Unix epoch, as the next.
+    pub(super) from_ns: u64,
+    /// Its latest death.
     pub(super) last_ns: u64,
-    /// How many deaths it had.
+    /// How many deaths it had, at least 1.
     pub(super) deaths: u64,
+}
+
+impl Burst {
+    /// Whether so many deaths can have this span: else somebody else wrote it.
+    fn is_possible(&self) -> bool {
+        let longest = self.deaths.saturating_sub(1).saturating_mul(BURST_NS);
+        self.deaths > 0 && self.last_ns.checked_sub(self.from_ns).is_some_and(|span| span <= longest)
+    }
 }
 
 /// The rules of one start.
@@ -41,7 +59,9 @@ pub(super) struct Limits<'a> {
     pub(super) region: &'a str,
     /// The file just archived.
     pub(super) just: &'a str,
-    /// Most files of the region.
+    /// The time: nanoseconds since the Unix epoch.
+    pub(super) now_ns: u64,
+    /// Most files of the region, at least 1.
     pub(super) files: usize,
     /// Most bytes of the whole archive; `None` without limit.
     pub(super) bytes: Option<u64>,
@@ -54,106 +74,168 @@ pub(super) struct Plan {
     pub(super) bursts: Vec<Burst>,
 }
 
-/// A burst with the members that are still there, oldest first.
+/// A burst with the members that are still there: the first one first, the newest last.
 struct Group<'a> {
     members: Vec<&'a Death>,
+    from_ns: u64,
     last_ns: u64,
     deaths: u64,
 }
 
 /// Applies the rules.
 pub(super) fn plan(deaths: &[Death], remembered: &[Burst], limits: Limits<'_>) -> Plan {
-    let just_died = deaths.iter().find(|death| death.file == limits.just).map_or(0, |death| death.died_ns);
-    let protected = |death: &Death| death.file == limits.just || death.died_ns > just_died;
+    let Limits { region, just, now_ns, .. } = limits;
+    let own = |death: &&Death| death.region == region;
+    let just_died = deaths.iter().find(|death| death.file == just).map_or(0, |death| death.died_ns);
+    let newest = newest(deaths.iter(), just, now_ns);
+    let own_newest = self::newest(deaths.iter().filter(own), just, now_ns);
+    let protected = |death: &Death| {
+        let later = death.died_ns > just_died && death.died_ns <= now_ns;
+        let is = |other: Option<&Death>| other.is_some_and(|other| other.file == death.file);
+        !death.closed && (death.file == just || later || is(newest) || is(own_newest))
+    };
     let mut plan = Plan::default();
 
-    let mut groups = groups(deaths.iter().filter(|death| death.region == limits.region), remembered);
-    for group in &mut groups {
-        let last = group.members.len().saturating_sub(1);
-        let mut index = 0;
-        group.members.retain(|death| {
-            let kept = index == 0 || index == last || protected(death);
-            index += 1;
-            if !kept {
-                plan.drop.push(death.file.clone());
-            }
-            kept
-        });
+    let groups = groups(deaths.iter().filter(own), remembered, just);
+    for group in &groups {
+        let inner = group.members.get(1..group.members.len() - 1).unwrap_or_default();
+        plan.drop.extend(inner.iter().filter(|death| !protected(death)).map(|death| death.file.clone()));
     }
 
-    let own = |death: &&Death| death.region == limits.region;
-    let mut count = deaths.iter().filter(own).count() - plan.drop.len();
-    for victim in order(deaths.iter().filter(own), remembered) {
-        if count <= limits.files {
-            break;
-        }
-        if !protected(victim) && !plan.drop.contains(&victim.file) {
-            plan.drop.push(victim.file.clone());
-            count -= 1;
-        }
-    }
+    // What may go, the least telling first; taken anew where something went.
+    let victims = |dropped: &[String]| -> Vec<&Death> {
+        let mut victims = order(deaths.iter(), remembered, just, now_ns);
+        victims.retain(|death| !protected(death) && !dropped.contains(&death.file));
+        victims
+    };
+
+    let there = deaths.iter().filter(own).count() - plan.drop.len();
+    let over = there.saturating_sub(limits.files.max(1));
+    let mut go = victims(&plan.drop);
+    go.retain(own);
+    plan.drop.extend(go.into_iter().take(over).map(|death| death.file.clone()));
 
     if let Some(limit) = limits.bytes {
         let kept = deaths.iter().filter(|death| !plan.drop.contains(&death.file));
-        let mut bytes = kept.fold(0u64, |bytes, death| bytes.saturating_add(death.bytes));
-        for victim in order(deaths.iter(), remembered) {
-            if bytes <= limit {
-                break;
-            }
-            if !protected(victim) && !plan.drop.contains(&victim.file) {
-                plan.drop.push(victim.file.clone());
-                bytes = bytes.saturating_sub(victim.bytes);
-            }
+        let over = kept.fold(0u64, |sum, death| sum.saturating_add(death.bytes)).saturating_sub(limit);
+        let mut go = victims(&plan.drop);
+        if sum(&go) < over {
+            // The share can't be reached: then no other region's crash goes for it.
+            go.retain(|death| death.closed || own(death));
         }
+        plan.drop.extend(enough(&go, over).into_iter().map(|death| death.file.clone()));
     }
 
     plan.bursts = groups
         .into_iter()
         .filter_map(|group| {
             let first = group.members.iter().find(|death| !plan.drop.contains(&death.file))?;
-            Some(Burst { first: first.file.clone(), last_ns: group.last_ns, deaths: group.deaths })
+            let Group { from_ns, last_ns, deaths, .. } = group;
+            Some(Burst { region: region.to_owned(), first: first.file.clone(), from_ns, last_ns, deaths })
         })
         .collect();
     plan
 }
 
-/// The files in the order in which they may go: closed ones first, then burst by burst, in each the first one last.
-pub(super) fn order<'a>(deaths: impl Iterator<Item = &'a Death>, remembered: &[Burst]) -> Vec<&'a Death> {
-    let (mut closed, crashed): (Vec<_>, Vec<_>) = deaths.partition(|death| death.closed);
-    closed.sort_by_key(|death| death.died_ns);
-    let mut groups = groups(crashed.into_iter(), remembered);
-    groups.sort_by_key(|group| group.last_ns);
-    closed.extend(groups.into_iter().flat_map(|group| group.members.into_iter().rev()));
-    closed
+/// Of victims in their order, those that must go so that `bytes` come free: all where that is not enough, else none
+/// that could stay.
+pub(super) fn enough<'a>(victims: &[&'a Death], bytes: u64) -> Vec<&'a Death> {
+    let mut freed = 0u64;
+    let mut go = Vec::new();
+    for victim in victims.iter().filter(|victim| victim.bytes > 0) {
+        if freed >= bytes {
+            break;
+        }
+        freed = freed.saturating_add(victim.bytes);
+        go.push(*victim);
+    }
+    // A large one that was needed may make up for smaller ones before it: the most telling of those stay.
+    for index in (0..go.len()).rev() {
+        let without = go.get(index).map_or(0, |victim| freed - victim.bytes.min(freed));
+        if without >= bytes {
+            freed = without;
+            go.remove(index);
+        }
+    }
+    go
 }
 
-/// The bursts of crashed regions, each region's in order of time.
-fn groups<'a>(deaths: impl Iterator<Item = &'a Death>, remembered: &[Burst]) -> Vec<Group<'a>> {
+/// Bytes of all of them.
+pub(super) fn sum(deaths: &[&Death]) -> u64 {
+    deaths.iter().fold(0, |sum, death| sum.saturating_add(death.bytes))
+}
+
+/// The files in the order in which they may go: closed ones first, then burst by burst, in each the first one last; and
+/// at the very end the newest crash of each region. Where it came in, `just` is the last of its kind.
+pub(super) fn order<'a>(
+    deaths: impl Iterator<Item = &'a Death>,
+    remembered: &[Burst],
+    just: &str,
+    now_ns: u64,
+) -> Vec<&'a Death> {
+    let (mut order, mut crashed): (Vec<_>, Vec<_>) = deaths.partition(|death| death.closed);
+    order.sort_by_key(|death| (death.file == just, death.died_ns, &death.file));
+    crashed.sort_by_key(|death| &death.region);
+    let (mut bursts, mut newest_ones) = (Vec::new(), Vec::new());
+    for region in crashed.chunk_by(|one, other| one.region == other.region) {
+        newest_ones.extend(newest(region.iter().copied(), just, now_ns));
+        bursts.extend(groups(region.iter().copied(), remembered, just));
+    }
+    bursts.sort_by_key(|burst| (burst.last_ns <= now_ns, burst.last_ns));
+    newest_ones.sort_by_key(|death| (death.file == just, death.died_ns <= now_ns, death.died_ns, &death.file));
+    let is_newest = |death: &&Death| newest_ones.iter().any(|newest| newest.file == death.file);
+    order
+        .extend(bursts.into_iter().flat_map(|burst| burst.members.into_iter().rev()).filter(|death| !is_newest(death)));
+    order.extend(newest_ones);
+    order
+}
+
+/// The newest crash of them.
+fn newest<'a>(deaths: impl Iterator<Item = &'a Death>, just: &str, now_ns: u64) -> Option<&'a Death> {
+    let crashed = deaths.filter(|death| !death.closed);
+    crashed.max_by_key(|death| (death.died_ns <= now_ns, death.died_ns, death.file == just, &death.file))
+}
+
+/// The bursts among one region's files.
+fn groups<'a>(deaths: impl Iterator<Item = &'a Death>, remembered: &[Burst], just: &str) -> Vec<Group<'a>> {
     let mut crashed: Vec<_> = deaths.filter(|death| !death.closed).collect();
-    crashed
-        .sort_by(|one, other| (&one.region, one.died_ns, &one.file).cmp(&(&other.region, other.died_ns, &other.file)));
+    crashed.sort_by_key(|death| (death.died_ns, &death.file));
+    let just = crashed.iter().position(|death| death.file == just).map(|index| crashed.remove(index));
+
+    // What was seen before belongs to the burst that it was told of.
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for death in crashed {
-        let same_burst = |group: &&mut Group<'_>| {
-            let same_region = group.members.first().is_some_and(|first| first.region == death.region);
-            same_region && death.died_ns <= group.last_ns.saturating_add(BURST_NS)
-        };
-        match groups.last_mut().filter(same_burst) {
+    let known = |burst: &&Burst| burst.is_possible() && crashed.iter().all(|death| death.region == burst.region);
+    let mut rest = crashed.clone();
+    for burst in remembered.iter().filter(known) {
+        let is_member = |death: &&Death| (burst.from_ns..=burst.last_ns).contains(&death.died_ns);
+        let (mut members, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_member);
+        rest = others;
+        members.sort_by_key(|death| death.file != burst.first);
+        if !members.is_empty() {
+            let deaths = burst.deaths.max(members.len() as u64);
+            groups.push(Group { members, from_ns: burst.from_ns, last_ns: burst.last_ns, deaths });
+        }
+    }
+    // Of the others the times tell.
+    for chain in rest.chunk_by(|one, other| other.died_ns - one.died_ns <= BURST_NS) {
+        if let (Some(first), Some(last)) = (chain.first(), chain.last()) {
+            let (from_ns, last_ns) = (first.died_ns, last.died_ns);
+            groups.push(Group { members: chain.to_vec(), from_ns, last_ns, deaths: chain.len() as u64 });
+        }
+    }
+    // The death just told belongs to the nearest, so that no two bursts grow into each other.
+    if let Some(just) = just {
+        let at = just.died_ns;
+        let apart = |group: &Group<'_>| group.from_ns.saturating_sub(at).max(at.saturating_sub(group.last_ns));
+        let near = groups.iter_mut().filter(|group| apart(group) <= BURST_NS);
+        match near.min_by_key(|group| (apart(group), std::cmp::Reverse(group.last_ns))) {
             Some(group) => {
-                if death.died_ns > group.last_ns || group.deaths < group.members.len() as u64 + 1 {
-                    group.deaths += 1;
-                }
-                group.last_ns = group.last_ns.max(death.died_ns);
-                group.members.push(death);
+                group.members.push(just);
+                group.from_ns = group.from_ns.min(at);
+                group.last_ns = group.last_ns.max(at);
+                group.deaths = group.deaths.saturating_add(1);
             }
-            None => {
-                let known = remembered.iter().find(|burst| burst.first == death.file);
-                groups.push(Group {
-                    members: vec![death],
-                    last_ns: known.map_or(death.died_ns, |burst| burst.last_ns.max(death.died_ns)),
-                    deaths: known.map_or(1, |burst| burst.deaths.max(1)),
-                });
-            }
+            None => groups.push(Group { members: vec![just], from_ns: at, last_ns: at, deaths: 1 }),
         }
     }
     groups
@@ -180,7 +262,7 @@ mod tests {
     }
 
     fn limits(just: &str) -> Limits<'_> {
-        Limits { region: "mc", just, files: 4, bytes: None }
+        Limits { region: "mc", just, now_ns: 2_000_000 * MINUTE, files: 4, bytes: None }
     }
 
     /// Plays deaths one after the other, as starts would; gives the files left and what is remembered.
@@ -236,9 +318,41 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_one_just_archived_stays() {
-        let deaths = [death("mc", 0), death("mc", 100), death("mc", 200), death("mc", 300), closed("mc", 400)];
-        assert_eq!(plan(&deaths, &[], limits("mc.400")).drop, ["mc.0"]);
+    fn a_closed_one_just_archived_goes_before_any_crash_and_after_other_closed_ones() {
+        let mut deaths = vec![death("mc", 0), death("mc", 100), death("mc", 200), death("mc", 300), closed("mc", 400)];
+        assert_eq!(plan(&deaths, &[], limits("mc.400")).drop, ["mc.400"]);
+        deaths[1].closed = true;
+        assert_eq!(plan(&deaths, &[], limits("mc.400")).drop, ["mc.100"]);
+    }
+
+    #[test]
+    fn a_large_closed_one_does_not_cost_a_crash() {
+        let large = Death { bytes: 1_000, ..closed("mc", 400) };
+        let deaths = [death("mc", 0), death("other", 100), large];
+        assert_eq!(plan(&deaths, &[], Limits { bytes: Some(500), ..limits("mc.400") }).drop, ["mc.400"]);
+    }
+
+    #[test]
+    fn other_regions_pay_for_a_large_crash_only_where_that_reaches_the_share() {
+        let large = Death { bytes: 1_000, ..death("mc", 400) };
+        let deaths = [death("mc", 0), death("other", 100), death("other", 200), closed("other", 300), large];
+        let plan = |bytes| plan(&deaths, &[], Limits { bytes: Some(bytes), ..limits("mc.400") }).drop;
+        assert_eq!(plan(999), ["other.300", "mc.0"]);
+        assert_eq!(plan(1_100), ["other.300", "mc.0", "other.100"]);
+    }
+
+    #[test]
+    fn a_small_one_stays_where_a_large_one_has_to_go_anyway() {
+        let deaths = [death("mc", 0), Death { bytes: 1_000, ..death("mc", 100) }, death("mc", 200)];
+        let limits = Limits { bytes: Some(300), ..limits("mc.200") };
+        assert_eq!(plan(&deaths, &[], limits).drop, ["mc.100"]);
+    }
+
+    #[test]
+    fn a_death_in_the_future_is_an_old_one() {
+        let deaths = [50, 60, 0, 20].map(|minute| death("mc", minute));
+        let now_ns = deaths[3].died_ns;
+        assert_eq!(plan(&deaths, &[], Limits { now_ns, files: 2, ..limits("mc.20") }).drop, ["mc.60", "mc.50"]);
     }
 
     #[test]
@@ -253,7 +367,6 @@ mod tests {
         let bytes = |bytes| Limits { bytes: Some(bytes), ..limits("mc.300") };
         assert!(plan(&deaths, &[], bytes(400)).drop.is_empty());
         assert_eq!(plan(&deaths, &[], bytes(399)).drop, ["other.250"]);
-        assert_eq!(plan(&deaths, &[], bytes(150)).drop, ["other.250", "other.0", "mc.100"]);
-        assert_eq!(plan(&deaths, &[], bytes(0)).drop, ["other.250", "other.0", "mc.100"]);
+        assert_eq!(plan(&deaths, &[], bytes(150)).drop, ["other.250", "mc.100", "other.0"]);
     }
 }

@@ -1,0 +1,79 @@
+//! The file that remembers a region's bursts, since the files between the first death and the newest are gone.
+//!
+//! `.<name>.bursts`, a line each: `<file of the first> <last death, ns> <deaths> <earliest death, ns>`. What is found
+//! there is taken for foreign: a line that says nothing is passed over, and nothing at that name can stop a start.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::retention::Burst;
+use crate::directory::Directory;
+
+/// Longest such file that is read, in bytes.
+const LONGEST: usize = 64 * 1024;
+
+fn file_of(region: &str) -> String {
+    format!(".{region}.bursts")
+}
+
+/// What is remembered of a region's bursts; nothing where that can't be read.
+pub(super) fn read(directory: &Directory, region: &str) -> Vec<Burst> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::openat(directory, file_of(region), flags, Mode::empty()) else { return Vec::new() };
+    let mut bytes = Vec::new();
+    let mut file = std::io::Read::take(std::fs::File::from(fd), LONGEST as u64);
+    if std::io::Read::read_to_end(&mut file, &mut bytes).is_err() {
+        return Vec::new();
+    }
+    String::from_utf8_lossy(&bytes).lines().filter_map(|line| burst(region, line)).collect()
+}
+
+fn burst(region: &str, line: &str) -> Option<Burst> {
+    let [first, last, deaths, from] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    Some(Burst {
+        region: region.to_owned(),
+        first: first.to_owned(),
+        from_ns: from.parse().ok()?,
+        last_ns: last.parse().ok()?,
+        deaths: deaths.parse().ok()?,
+    })
+}
+
+/// Remembers a region's bursts in the place of what was remembered before. A single death tells of itself.
+pub(super) fn write(directory: &Directory, region: &str, bursts: &[Burst]) -> std::io::Result<()> {
+    let file = file_of(region);
+    let text: String = bursts
+        .iter()
+        .filter(|burst| burst.deaths > 1)
+        .map(|burst| format!("{} {} {} {}\n", burst.first, burst.last_ns, burst.deaths, burst.from_ns))
+        .collect();
+    if text.is_empty() {
+        return Ok(remove(directory, &file)?);
+    }
+    let temporary = format!("{file}.tmp");
+    // Made anew: whatever stands at the name, a FIFO too, is neither opened nor cut.
+    remove(directory, &temporary)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let written = rustix::fs::openat(directory, temporary.as_str(), flags, Mode::from_raw_mode(0o640))
+        .map_err(std::io::Error::from)
+        .and_then(|fd| std::io::Write::write_all(&mut std::fs::File::from(fd), text.as_bytes()))
+        .and_then(|()| Ok(rustix::fs::renameat(directory, temporary.as_str(), directory.as_fd(), file.as_str())?));
+    if written.is_err() {
+        let _ = remove(directory, &temporary);
+    }
+    written
+}
+
+/// Forgets a region's bursts.
+pub(super) fn forget(directory: &Directory, region: &str) -> std::io::Result<()> {
+    Ok(remove(directory, &file_of(region))?)
+}
+
+fn remove(directory: &Directory, file: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(directory, file, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,188 @@
+//! Where dead regions are put: `archive/`, and where that is of no use, beside the region under a hidden name.
+//!
+//! An archive that can't be made or used (a file or a link in its place, another's directory, another file system) must
+//! neither stop the application nor cost the evidence. Hidden, since a reader takes every other `.tacho` file of a
+//! region directory for a region in its place. What was put beside moves into the archive once that serves again.
+
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use super::remains::Remains;
+use super::retention::{Burst, Death};
+use super::{notes, region_file};
+use crate::build_error::{DirectoryFault, one_line};
+use crate::directory::Directory;
+
+/// Name of the archive in a region directory.
+const ARCHIVE: &str = "archive";
+
+/// The region directory, and the archive in it where that serves.
+#[derive(Debug)]
+pub(super) struct Places<'a> {
+    beside: &'a Directory,
+    inner: Option<Directory>,
+}
+
+impl<'a> Places<'a> {
+    /// What is there.
+    pub(super) fn find(directory: &'a Directory) -> Self {
+        let inner = directory.inner(ARCHIVE).ok().filter(|inner| same_file_system(directory, inner));
+        Self { beside: directory, inner }
+    }
+
+    /// Makes the archive where it is missing; says why where it does not serve.
+    pub(super) fn make(directory: &'a Directory) -> (Self, Option<DirectoryFault>) {
+        let made = directory.make_inner(ARCHIVE).and_then(|inner| {
+            let other = DirectoryFault::Refused { error: Errno::XDEV.into() };
+            if same_file_system(directory, &inner) { Ok(inner) } else { Err(other) }
+        });
+        match made {
+            Ok(inner) => (Self { beside: directory, inner: Some(inner) }, None),
+            Err(fault) => (Self { beside: directory, inner: None }, Some(fault)),
+        }
+    }
+
+    /// The directory that a file of [`Self::deaths`] is in, told by its name.
+    pub(super) fn of(&self, file: &str) -> &Directory {
+        match &self.inner {
+            Some(inner) if !file.starts_with('.') => inner,
+            _ => self.beside,
+        }
+    }
+
+    /// Moves the region file into the archive. Gives the name that it has there.
+    pub(super) fn take_in(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
+        let inner = self.inner.as_ref().ok_or(Errno::NOENT)?;
+        move_free(self.beside, &region_file(name), inner, &stem(name, remains))
+    }
+
+    /// Gives the region file a hidden name where it is. Gives that name.
+    pub(super) fn take_beside(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
+        move_free(self.beside, &region_file(name), self.beside, &format!(".{}", stem(name, remains)))
+    }
+
+    /// Moves into the archive what was put beside while that did not serve.
+    pub(super) fn gather(&self, name: &str) {
+        let Some(inner) = &self.inner else { return };
+        for file in
+            names(self.beside).iter().filter(|file| region_of(file.strip_prefix('.').unwrap_or("")) == Some(name))
+        {
+            let to = file.trim_start_matches('.');
+            match rustix::fs::renameat_with(self.beside, file.as_str(), inner, to, RenameFlags::NOREPLACE) {
+                Ok(()) => {
+                    tracing::info!(path = %inner.join(to).display(), "the archive serves again: moved a region into it")
+                }
+                Err(errno) => tracing::debug!(path = %self.beside.join(file).display(), %errno, "stays where it is"),
+            }
+        }
+    }
+
+    /// Every dead region that is kept. What can't be read is passed over: it is not dropped either.
+    pub(super) fn deaths(&self) -> Vec<Death> {
+        let inner = self.inner.iter().flat_map(|inner| names(inner).into_iter().map(move |file| (inner, file)));
+        let beside =
+            names(self.beside).into_iter().filter(|file| file.starts_with('.')).map(|file| (self.beside, file));
+        let death = |(directory, file): (&Directory, String)| {
+            let visible = if std::ptr::eq(directory, self.beside) { file.strip_prefix('.')? } else { &file };
+            let region = region_of(visible)?.to_owned();
+            let remains = Remains::read(directory, &file).ok()?;
+            Some(Death { file, region, died_ns: remains.died_ns, closed: remains.closed, bytes: remains.bytes })
+        };
+        inner.chain(beside).filter_map(death).collect()
+    }
+
+    /// What is remembered of the bursts of the regions that `deaths` are of.
+    pub(super) fn bursts(&self, deaths: &[Death]) -> Vec<Burst> {
+        let mut regions: Vec<&str> = deaths.iter().map(|death| death.region.as_str()).collect();
+        regions.sort_unstable();
+        regions.dedup();
+        let places = || self.inner.iter().chain([self.beside]);
+        regions.into_iter().flat_map(|region| places().flat_map(move |place| notes::read(place, region))).collect()
+    }
+
+    /// Remembers a region's bursts.
+    pub(super) fn remember(&self, region: &str, bursts: &[Burst]) {
+        let written = match &self.inner {
+            Some(inner) => notes::write(inner, region, bursts).and_then(|()| notes::forget(self.beside, region)),
+            None => notes::write(self.beside, region, bursts),
+        };
+        if let Err(error) = written {
+            tracing::warn!(region, error = one_line(&error), "can't note the count of a burst of crashes");
+        }
+    }
+}
+
+/// Nothing can be renamed into a mount of another one.
+fn same_file_system(one: &Directory, other: &Directory) -> bool {
+    let device = |directory| rustix::fs::fstat(directory).map(|stat| stat.st_dev);
+    matches!((device(one), device(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+fn names(directory: &Directory) -> Vec<String> {
+    directory.names().unwrap_or_else(|errno| {
+        tracing::warn!(path = %directory.join("").display(), %errno, "can't look for archived regions");
+        Vec::new()
+    })
+}
+
+/// Renames a file to the first free of the names that begin with `stem`: nothing is ever overwritten.
+fn move_free(from: &Directory, file: &str, to: &Directory, stem: &str) -> Result<String, Errno> {
+    let mut name = format!("{stem}.tacho");
+    for suffix in 2..100 {
+        match rustix::fs::renameat_with(from, file, to, name.as_str(), RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(name),
+            Err(Errno::EXIST) => name = format!("{stem}-{suffix}.tacho"),
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+/// An archived region's name before the ending: `mc-0.20261123T104512Z.<uuid>`.
+fn stem(name: &str, remains: &Remains) -> String {
+    let (uuid, time_ns) = match remains.header {
+        Some(header) => (uuid::Uuid::from_bytes(header.uuid).simple().to_string(), header.created_realtime_ns),
+        None => ("unknown".to_owned(), remains.died_ns),
+    };
+    format!("{name}.{}.{uuid}", stamp(time_ns))
+}
+
+/// A time as it stands in the name of an archived file: `20261123T104512Z`.
+fn stamp(time_ns: u64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap_or_default();
+    time.strftime("%Y%m%dT%H%M%SZ").to_string()
+}
+
+/// The region's name in the name of an archived file; `None` for files that no writer put there.
+fn region_of(file: &str) -> Option<&str> {
+    let (rest, _uuid) = file.strip_suffix(".tacho")?.rsplit_once('.')?;
+    let (region, stamp) = rest.rsplit_once('.')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let stamp = stamp.strip_suffix('Z')?;
+    let (day, time) = stamp.split_once('T')?;
+    let is_stamp = day.len() == 8 && time.len() == 6 && digits(day) && digits(time);
+    (is_stamp && !region.is_empty() && !region.starts_with('.')).then_some(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archived_names_are_told_from_others() {
+        let name = format!("mc-0.{}.0123456789abcdef0123456789abcdef.tacho", stamp(1_795_430_712_000_000_000));
+        assert_eq!(name, "mc-0.20261123T104512Z.0123456789abcdef0123456789abcdef.tacho");
+        assert_eq!(region_of(&name), Some("mc-0"));
+        assert_eq!(region_of("a.b.20261123T104512Z.unknown-2.tacho"), Some("a.b"));
+        for other in [
+            "mc-0.tacho",
+            "mc-0.20261123T104512Z.unknown",
+            ".mc-0.bursts",
+            "x.2026112T1104512Z.u.tacho",
+            ".mc-0.20261123T104512Z.unknown.tacho",
+            ".20261123T104512Z.unknown.tacho",
+        ] {
+            assert_eq!(region_of(other), None, "{other}");
+        }
+    }
+}
