@@ -26,6 +26,11 @@ layout=$(cargo tree -p tachograph-layout --depth 1 --edges normal,build --prefix
 [ "$layout" = "bytemuck memmap2 rustix thiserror " ] ||
     fail "tachograph-layout depends on: $layout(allowed: bytemuck memmap2 rustix thiserror)"
 
+# The derives know the writer by the names they write only.
+ours=$(cargo tree -p tachograph-macros --edges normal,build --prefix none --format '{p}' | sed 1d |
+    grep -E '^(tachograph[a-z-]*|meeting-controller) v' || true)
+[ -z "$ours" ] || fail "tachograph-macros depends on: $ours"
+
 # Peers are compared with in benches only; only the exporter's server may use one of them, for its own metrics.
 for peer in prometheus-client metriken measured metrics-exporter-prometheus; do
     users=$(grep -lE "^$peer\b" -- */Cargo.toml */*/Cargo.toml | grep -v '^benches/' || true)

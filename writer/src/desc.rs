@@ -30,14 +30,6 @@ impl Desc {
         Self { name: name.into(), help: help.into(), unit: String::new(), aggregation: None, buckets: None }
     }
 
-    /// As [`Desc::new`], with HELP from the lines of a doc comment.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn from_doc(name: &str, lines: &[&str]) -> Self {
-        let help = lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-        Self::new(name, help.strip_suffix('.').unwrap_or(&help))
-    }
-
     /// The unit, which the name must end in (before `_total`): `bytes`, `seconds`.
     #[must_use]
     pub fn unit(mut self, unit: impl Into<String>) -> Self {

@@ -1,4 +1,4 @@
-//! The declarative forms: a label's values as an enum, a group of metrics as a struct.
+//! The declarative forms, for whoever wants no derive: they write the same impls as the derives do.
 
 /// Declares an enum whose variants are the values of a label, and implements [`crate::LabelValue`] for it.
 ///
@@ -33,7 +33,7 @@ macro_rules! label_value {
 
         impl $crate::LabelValue for $name {
             const KEY: &'static str = $key;
-            const COUNT: usize = [$($value),+].len();
+            const VALUES: &'static [&'static str] = &[$($value),+];
 
             fn all() -> &'static [Self] {
                 &[$(Self::$variant),+]
@@ -43,17 +43,14 @@ macro_rules! label_value {
             fn index(self) -> usize {
                 self as usize
             }
-
-            fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $value,)+
-                }
-            }
         }
+
+        const _: () = $crate::expansion::check_label::<$name>();
     };
 }
 
-/// Declares a struct of handles, and implements [`crate::Metrics`] for it. The doc comment of a field is its HELP.
+/// Declares a struct of handles, and implements [`crate::Metrics`] for it. The first paragraph of a field's doc comment
+/// is its HELP.
 ///
 /// After the name a field may set `unit` (the name's suffix) and `aggregation` (how regions are merged), in braces.
 ///
@@ -70,7 +67,7 @@ macro_rules! label_value {
 ///         pub cache: Gauge<i64> = "app_cache_bytes" { unit: "bytes" },
 ///     }
 /// }
-/// assert_eq!(AppMetrics::needs().series, 3);
+/// const { assert!(AppMetrics::SERIES == 3) }
 /// let region = Region::private("doc")?;
 /// let metrics = region.metrics::<AppMetrics>()?;
 /// metrics.requests.at(Outcome::Ok).inc();
@@ -93,26 +90,20 @@ macro_rules! metrics {
             $($(#[doc = $help])* $field_vis $field: $type,)+
         }
 
-        impl $name {
-            $(
-                fn $field() -> $crate::Desc {
-                    $crate::Desc::from_doc($metric, &[$($help),*])$($(.$setting($value))*)?
-                }
-            )+
-        }
-
         impl $crate::Metrics for $name {
-            fn needs() -> $crate::Needs {
-                let mut needs = $crate::Needs::default();
-                $(needs += <$type as $crate::Registrable>::needs(&Self::$field());)+
-                needs
-            }
+            const MEMBERS: &'static [$crate::Member] =
+                &[$($crate::Member::named::<$type>($metric, &[$($help),*])$($(.$setting($value))*)?),+];
 
-            fn register(region: &$crate::Region) -> ::std::result::Result<Self, $crate::RegisterError> {
-                Ok(Self {
-                    $($field: <$type as $crate::Registrable>::register(region, Self::$field())?,)+
+            fn register(region: &$crate::Region, outer: &str) -> ::core::result::Result<Self, $crate::RegisterError> {
+                ::core::result::Result::Ok(Self {
+                    $($field: <$type as $crate::Registrable>::register(
+                        region,
+                        $crate::Member::named::<$type>($metric, &[$($help),*])$($(.$setting($value))*)?.desc(outer),
+                    )?,)+
                 })
             }
         }
+
+        const _: () = $crate::expansion::check_members(<$name as $crate::Metrics>::MEMBERS);
     };
 }

@@ -1,11 +1,13 @@
 //! The rules of names: what Prometheus and OpenMetrics accept from every format this project renders.
 //!
-//! Checked once, at registration, so that no exporter ever has to repair a name. Source of the rules: the Prometheus
-//! data model and OpenMetrics 1.0 ("Metric names", "Suffixes").
+//! Checked at registration, and before that by const evaluation where a declaration says enough, by the same code, so
+//! that no exporter ever has to repair a name. Source of the rules: the Prometheus data model and OpenMetrics 1.0
+//! ("Metric names", "Suffixes").
 
 use tachograph_layout::Kind;
 
 use crate::Desc;
+use crate::text::{equal, starts_with, strip_suffix};
 
 /// Which rule a name, label or unit breaks, in words that finish the sentence "`x` ...".
 pub(crate) type Broken = &'static str;
@@ -15,57 +17,73 @@ const MAX_NAME: usize = 255;
 /// Longest HELP or label block, in bytes.
 pub(crate) const MAX_TEXT: usize = 16 * 1024;
 
+pub(crate) const LABEL_TWICE: Broken = "stands twice";
+pub(crate) const VALUE_TWICE: Broken = "has the same value for two of its enum's variants";
+pub(crate) const VALUE_EMPTY: Broken = "has an empty value, which to Prometheus is the same as no label";
+pub(crate) const VALUE_LONG: Broken = "has values longer than 16 KiB";
+
 /// Checks a family's name, help and unit against its kind.
 pub(crate) fn check(desc: &Desc, kind: Kind) -> Result<(), Broken> {
-    let name = desc.name.as_str();
+    if desc.help.len() > MAX_TEXT {
+        return Err("has a HELP longer than 16 KiB");
+    }
+    check_name(&desc.name, &desc.unit, kind)
+}
+
+/// Checks a family's name and unit against its kind: at registration, and at compile time for declared groups.
+pub(crate) const fn check_name(name: &str, unit: &str, kind: Kind) -> Result<(), Broken> {
     if !is_identifier(name) {
         return Err("is no metric name: letters, digits and underscores, not starting with a digit");
     }
     if name.len() > MAX_NAME {
         return Err("is longer than 255 bytes");
     }
-    if name.starts_with("tacho_") {
+    if starts_with(name, "tacho_") {
         return Err("starts with `tacho_`, which the exporter's own metrics do");
     }
-    match (kind, name.strip_suffix("_total")) {
+    match (kind, strip_suffix(name, "_total")) {
         (Kind::Counter, None) => return Err("is a counter's and must end in `_total`"),
-        (Kind::Counter, Some("")) => return Err("is only a suffix"),
+        (Kind::Counter, Some(rest)) if rest.is_empty() => return Err("is only a suffix"),
         (Kind::Counter, Some(_)) | (_, None) => {}
         (_, Some(_)) => return Err("ends in `_total`, which is for counters"),
     }
-    if kind == Kind::Info && !name.ends_with("_info") {
+    if matches!(kind, Kind::Info) && strip_suffix(name, "_info").is_none() {
         return Err("is an info's and must end in `_info`");
     }
-    for reserved in ["_bucket", "_count", "_sum", "_created", "_gcount", "_gsum"] {
-        if base(name).ends_with(reserved) {
+    let reserved = ["_bucket", "_count", "_sum", "_created", "_gcount", "_gsum"];
+    let mut index = 0;
+    while index < reserved.len() {
+        if strip_suffix(base(name), reserved[index]).is_some() {
             return Err("ends in a suffix that histograms, summaries and creation times use");
         }
+        index += 1;
     }
-    if desc.help.len() > MAX_TEXT {
-        return Err("has a HELP longer than 16 KiB");
-    }
-    let unit = desc.unit.as_str();
     if !unit.is_empty() {
         if matches!(kind, Kind::Info | Kind::StateSet) {
             return Err("is an info's or a state set's, which have no unit");
         }
-        let fits = base(name).strip_suffix(unit).is_some_and(|rest| rest.len() > 1 && rest.ends_with('_'));
+        let fits = match strip_suffix(base(name), unit) {
+            Some(rest) => rest.len() > 1 && strip_suffix(rest, "_").is_some(),
+            None => false,
+        };
         if !fits {
-            return Err("has a unit that is not its suffix (before `_total`)");
+            return Err(
+                "has a unit that it does not end in: end it in `_` and the unit (before `_total`), or leave the unit out",
+            );
         }
     }
     Ok(())
 }
 
 /// Checks a label's name.
-pub(crate) fn check_label(name: &str) -> Result<(), Broken> {
+pub(crate) const fn check_label(name: &str) -> Result<(), Broken> {
     if !is_identifier(name) {
         return Err("is no label name: letters, digits and underscores, not starting with a digit");
     }
     if name.len() > MAX_NAME {
         return Err("is longer than 255 bytes");
     }
-    if matches!(name, "le" | "quantile") || name.starts_with("__") || name.starts_with("tacho_") {
+    if equal(name, "le") || equal(name, "quantile") || starts_with(name, "__") || starts_with(name, "tacho_") {
         return Err("is reserved: `le`, `quantile`, `__*` and `tacho_*` mean something to Prometheus or the exporter");
     }
     Ok(())
@@ -102,14 +120,24 @@ pub(crate) fn label_block(names: &[&str], values: &[&str]) -> String {
     block
 }
 
-fn base(name: &str) -> &str {
-    name.strip_suffix("_total").or_else(|| name.strip_suffix("_info")).unwrap_or(name)
+const fn base(name: &str) -> &str {
+    match (strip_suffix(name, "_total"), strip_suffix(name, "_info")) {
+        (Some(base), _) | (None, Some(base)) => base,
+        (None, None) => name,
+    }
 }
 
-fn is_identifier(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+const fn is_identifier(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let mut index = 0;
+    while index < bytes.len() {
+        let letter = bytes[index].is_ascii_alphabetic() || bytes[index] == b'_';
+        if !letter && (index == 0 || !bytes[index].is_ascii_digit()) {
+            return false;
+        }
+        index += 1;
+    }
+    !bytes.is_empty()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::time::ClockId;
-use tachograph_layout::{Control, RegionState};
+use tachograph_layout::{Control, Kind, RegionState};
 
 use crate::gauge::GaugeNumber;
 use crate::labels::{Family, LabelSet};
@@ -14,7 +14,7 @@ use crate::process::{self, Attached};
 use crate::register::{Registry, Request};
 use crate::start::Started;
 use crate::{
-    BuildError, Builder, Counter, Desc, FloatCounter, Gauge, Needs, RegisterError, UpDownCounter, Watermark,
+    BuildError, Builder, Counter, Desc, FloatCounter, Gauge, Metrics, Needs, RegisterError, UpDownCounter, Watermark,
     housekeeping, naming,
 };
 
@@ -149,15 +149,15 @@ impl Region {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn family<M: Metric, L: LabelSet>(&self, desc: Desc) -> Result<Family<M, L>, RegisterError> {
-        self.create::<M>(&desc, L::names(), L::sets()).map(Family::new)
+        self.create::<M>(&desc, L::NAMES.to_vec(), L::sets()).map(Family::new)
     }
 
-    /// Registers a whole group of metrics, declared by [`crate::metrics!`].
+    /// Registers a whole group of metrics, declared by `#[derive(Metrics)]` or [`crate::metrics!`].
     ///
     /// # Errors
     /// As [`Region::counter`], for the first member that is refused.
     pub fn metrics<G: Metrics>(&self) -> Result<G, RegisterError> {
-        G::register(self)
+        G::register(self, "")
     }
 
     fn create<M: Metric>(
@@ -245,26 +245,25 @@ impl Drop for Inner {
     }
 }
 
-/// A group of metrics: declared by [`crate::metrics!`], sized by [`crate::Builder::fit`], registered by
-/// [`Region::metrics`].
-pub trait Metrics: Sized {
-    /// What the group takes of a region, exactly.
-    fn needs() -> Needs;
-
-    /// Registers every member.
-    ///
-    /// # Errors
-    /// [`RegisterError`] of the first member that is refused.
-    fn register(region: &Region) -> Result<Self, RegisterError>;
-}
-
 /// What may be a member of a group: a handle, or a family of handles.
 ///
 /// ```
 /// use tachograph::{Counter, Desc, Registrable};
 /// assert_eq!(Counter::needs(&Desc::new("app_served_total", "Requests served")).series, 1);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no metric",
+    label = "neither a kind of metric (`Counter`, `Gauge<i64>`, ..) nor a `Family` of one",
+    note = "a struct of metrics is made part of a group by `#[metrics(nested)]` on its field"
+)]
 pub trait Registrable: Sized {
+    /// What it measures, and so what its name ends in.
+    const KIND: Kind;
+    /// The names of its labels.
+    const LABELS: &'static [&'static str];
+    /// How many series it has.
+    const SERIES: u32;
+
     /// What the member takes of a region.
     fn needs(desc: &Desc) -> Needs;
 
@@ -275,7 +274,13 @@ pub trait Registrable: Sized {
     fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError>;
 }
 
+// Without this the compiler speaks of the sealed trait behind `Metric`.
+#[diagnostic::do_not_recommend]
 impl<M: Metric> Registrable for M {
+    const KIND: Kind = <M as Handle>::KIND;
+    const LABELS: &'static [&'static str] = &[];
+    const SERIES: u32 = 1;
+
     fn needs(desc: &Desc) -> Needs {
         needs::<M>(desc, Vec::new(), vec![Vec::new()])
     }
@@ -286,8 +291,12 @@ impl<M: Metric> Registrable for M {
 }
 
 impl<M: Metric, L: LabelSet> Registrable for Family<M, L> {
+    const KIND: Kind = <M as Handle>::KIND;
+    const LABELS: &'static [&'static str] = L::NAMES;
+    const SERIES: u32 = L::COUNT as u32;
+
     fn needs(desc: &Desc) -> Needs {
-        needs::<M>(desc, L::names(), L::sets())
+        needs::<M>(desc, L::NAMES.to_vec(), L::sets())
     }
 
     fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError> {

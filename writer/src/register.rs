@@ -310,18 +310,22 @@ impl Request<'_> {
         for (index, label) in self.label_names.iter().enumerate() {
             naming::check_label(label).map_err(|rule| label_error(label, rule))?;
             if self.label_names[..index].contains(label) {
-                return Err(label_error(label, "stands twice"));
+                return Err(label_error(label, naming::LABEL_TWICE));
             }
         }
         let mut seen = std::collections::HashSet::new();
         for set in &self.label_sets {
             if !seen.insert(set) {
                 let label = self.label_names.join(",");
-                return Err(label_error(&label, "has the same value for two of its enum's variants"));
+                return Err(label_error(&label, naming::VALUE_TWICE));
+            }
+            if set.iter().any(|value| value.is_empty()) {
+                let label = self.label_names.join(",");
+                return Err(label_error(&label, naming::VALUE_EMPTY));
             }
             if set.iter().map(|value| value.len()).sum::<usize>() > naming::MAX_TEXT {
                 let label = self.label_names.join(",");
-                return Err(label_error(&label, "has values longer than 16 KiB"));
+                return Err(label_error(&label, naming::VALUE_LONG));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Registration: get-or-create, the rules, and refusals that leave the region as it was.
 
-use tachograph::{Aggregation, Counter, Desc, Family, Gauge, LabelSet, Region, RegisterError};
+use tachograph::{Aggregation, Counter, Desc, Family, Gauge, LabelSet, LabelValue, Region, RegisterError};
 
 tachograph::label_value! {
     #[derive(Debug)]
@@ -10,12 +10,26 @@ tachograph::label_value! {
     #[derive(Debug)]
     enum Class: "class" { Ok = "ok", Client = "4xx", Server = "5xx" }
 }
-tachograph::label_value! {
-    enum Twice: "twice" { A = "same", B = "same" }
+/// Labels whose impls are written by hand, past the checks of the macros.
+macro_rules! unchecked {
+    ($name:ident, $key:literal, $($value:literal),+) => {
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl LabelValue for $name {
+            const KEY: &'static str = $key;
+            const VALUES: &'static [&'static str] = &[$($value),+];
+            fn all() -> &'static [Self] {
+                &[Self]
+            }
+            fn index(self) -> usize {
+                0
+            }
+        }
+    };
 }
-tachograph::label_value! {
-    enum Reserved: "le" { A = "a" }
-}
+unchecked!(Twice, "twice", "same", "same");
+unchecked!(Reserved, "le", "a");
+unchecked!(Empty, "empty", "");
 
 fn region() -> Region {
     Region::private("registration").expect("private memory")
@@ -71,6 +85,8 @@ fn bad_labels_are_refused() {
     assert!(matches!(twice, Err(RegisterError::Label { .. })), "{twice:?}");
     let reserved = region.family::<Counter, Reserved>(Desc::new("app_b_total", "B"));
     assert!(matches!(reserved, Err(RegisterError::Label { .. })), "{reserved:?}");
+    let empty = region.family::<Counter, Empty>(Desc::new("app_d_total", "D"));
+    assert!(matches!(empty, Err(RegisterError::Label { .. })), "{empty:?}");
     let same = region.family::<Counter, (Verb, Verb)>(Desc::new("app_c_total", "C"));
     assert!(matches!(same, Err(RegisterError::Label { .. })), "{same:?}");
 }
