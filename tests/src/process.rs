@@ -1,7 +1,7 @@
 //! The project's own binaries, and processes that end with the test that started them.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -49,6 +49,18 @@ pub fn tool(name: &str) -> PathBuf {
 /// Where it can't be started.
 pub fn tacho(args: &[&str]) -> Output {
     Command::new(binary("tacho")).args(args).stdin(Stdio::null()).output().expect("tacho runs")
+}
+
+/// What `tacho ls` says of a region: running, hung, closed, crashed or copy.
+///
+/// # Panics
+/// Where the region is not listed.
+pub fn verdict(dir: &Path, name: &str) -> String {
+    let listed = tacho(&["ls", "--json", "--region-dir", dir.to_str().expect("UTF-8 path")]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    let regions = listed["regions"].as_array().expect("regions").clone();
+    let region = regions.iter().find(|region| region["name"] == name).expect("the region is listed");
+    region["verdict"].as_str().expect("a verdict").to_owned()
 }
 
 /// A process that is killed and reaped when it is dropped.

@@ -6,23 +6,15 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tachograph::{Region, RegisterError};
-use tachograph_tests::process::{binary, tacho};
+use tachograph_tests::process::{binary, tacho, verdict};
 use tachograph_tests::raw::{exit_code, fork_child};
 use tachograph_tests::tmpfs;
-
-fn verdict(dir: &str, name: &str) -> String {
-    let listed = tacho(&["ls", "--json", "--region-dir", dir]);
-    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
-    let regions = listed["regions"].as_array().expect("regions").clone();
-    let region = regions.iter().find(|region| region["name"] == name).expect("the region is listed");
-    region["verdict"].as_str().expect("a verdict").to_owned()
-}
 
 #[test]
 fn a_child_writes_into_nothing_and_builds_its_own() {
     binary("tacho"); // built before the fork
     let folder = tmpfs::folder();
-    let dir = folder.path().to_str().expect("UTF-8 path").to_owned();
+    let dir = folder.path();
     let region = Region::builder("parent").dir(folder.path()).build().expect("a region");
     let served = region.counter("app_served_total", "Requests served").expect("a counter");
     let depth = region.gauge::<i64>("app_depth", "Depth").expect("a gauge");
@@ -50,12 +42,25 @@ fn a_child_writes_into_nothing_and_builds_its_own() {
     });
     assert_eq!(exit_code(child), 0);
     assert_eq!((served.get(), depth.get()), (5, 7), "the parent's cells are untouched");
-    assert_eq!(verdict(&dir, "parent"), "running", "the child's end is not the parent's");
-    assert_eq!(verdict(&dir, "child"), "closed");
+    assert_eq!(verdict(dir, "parent"), "running", "the child's end is not the parent's");
+    assert_eq!(verdict(dir, "child"), "closed");
     served.inc();
     assert_eq!(served.get(), 6);
-    let shown = tacho(&["show", "child", "--format", "prom", "--region-dir", &dir]);
+    let shown = tacho(&["show", "child", "--format", "prom", "--region-dir", dir.to_str().expect("UTF-8 path")]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains(" 411\n"));
+
+    // A child that ends in an orderly way, with the parent's region dropped and exit handlers run, closes only its own.
+    let held = std::cell::RefCell::new(Some(region));
+    let orderly = fork_child(|| {
+        drop(held.take());
+        std::process::exit(0)
+    });
+    assert_eq!(exit_code(orderly), 0);
+    let region = held.take().expect("the parent's own is still there");
+    assert_eq!(verdict(dir, "parent"), "running", "a child's end closed its parent's region");
+    region.counter("app_after_total", "After the child").expect("the parent registers on").inc();
+    served.inc();
+    assert_eq!(served.get(), 7);
 
     // A child that lives on does not keep a dead parent's lock: the parent's death is seen as death.
     let lingering = fork_child(|| {

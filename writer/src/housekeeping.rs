@@ -4,8 +4,8 @@
 //! a name. It also says, once each, what went wrong where no one could say it (lane overflow, a file unlinked). It
 //! never touches a value cell but those of watermark windows, and the hot path never waits for it.
 
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -40,9 +40,10 @@ pub(crate) fn clock_ns(clock: ClockId) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// In a forked child: the thread did not come along. Async-signal-safe.
+/// In a forked child: the thread did not come along, nor whoever was just turning the window. Async-signal-safe.
 pub(crate) fn forget_thread() {
     RUNNING.store(false, Ordering::Relaxed);
+    TURNING.store(false, Ordering::Relaxed);
 }
 
 /// Ticks `region` once, and starts the thread where it does not run yet.
@@ -105,16 +106,26 @@ fn tick(region: &'static Attached) {
 /// Whether lane overflow was said: once a process, since lanes are the process's.
 static OVERFLOW_SAID: AtomicBool = AtomicBool::new(false);
 
+/// Held while the window is turned. No mutex: a child that is forked meanwhile has to let it go.
+static TURNING: AtomicBool = AtomicBool::new(false);
+
 /// Starts the window that the clock is in: its cells are cleared first, then its number is made known.
-fn turn_window(clock: impl FnOnce() -> u64) {
+pub(crate) fn turn_window(clock: impl FnOnce() -> u64) {
     // One at a time, and each reads the clock only then: a second clearing would wipe what was observed since the first,
     // and so would a window that is turned back.
-    static TURNING: Mutex<()> = Mutex::new(());
-    let _turning = TURNING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (before, now) = (WINDOW.load(Ordering::Relaxed), clock());
-    if now <= before {
-        return;
+    // SYNC(turning): whoever gets in sees what was cleared by whoever was in before.
+    while TURNING.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        std::thread::yield_now();
     }
+    let (before, now) = (WINDOW.load(Ordering::Relaxed), clock());
+    if now > before {
+        clear_and_turn(before, now);
+    }
+    // SYNC(turning): see above.
+    TURNING.store(false, Ordering::Release);
+}
+
+fn clear_and_turn(before: u64, now: u64) {
     // After a gap (a suspended machine) what the other half holds is older than the window before this one.
     let stale: &[u64] = if now == before + 1 { &[now & 1] } else { &[0, 1] };
     for region in process::attached().filter(|region| !region.ended.load(Ordering::Relaxed)) {

@@ -211,3 +211,42 @@ extern "C" fn in_forked_child() {
     lane::keep_only_own();
     housekeeping::forget_thread();
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    /// A child that is born while another thread turns the windows must be able to build a region of its own.
+    #[test]
+    fn a_child_born_while_windows_are_turned_is_not_stuck() {
+        install_hooks();
+        let (turning, born) = (Barrier::new(2), Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                housekeeping::turn_window(|| {
+                    turning.wait();
+                    born.wait();
+                    0
+                });
+            });
+            turning.wait();
+            // SAFETY: the child makes system calls and touches atomics, until it exits without destructors.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // SAFETY: it only sets a timer, whose signal ends a child that is stuck.
+                unsafe { libc::alarm(10) };
+                housekeeping::turn_window(|| 0);
+                // SAFETY: it only ends the process.
+                unsafe { libc::_exit(0) };
+            }
+            born.wait();
+            let mut status = -1;
+            // SAFETY: `status` is this thread's own.
+            let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+            assert!(child > 0 && waited == child, "fork and waitpid");
+            assert_eq!(status, 0, "the child waits for ever for a thread that it does not have");
+        });
+    }
+}

@@ -1,9 +1,9 @@
 //! Exact sums whatever the threads do: more threads than lanes, short threads, writes from destructors.
 
 use std::cell::Cell;
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, Mutex, OnceLock};
 
-use tachograph::{Counter, FloatCounter, Region, UpDownCounter};
+use tachograph::{Counter, FloatCounter, Region, UpDownCounter, Watermark};
 
 /// One process constant for all tests of this file: few lanes, so that threads run out of them.
 fn region(name: &str) -> Region {
@@ -116,6 +116,76 @@ fn several_regions_share_a_threads_lane() {
     });
     let total: u64 = counters.iter().map(|counter| counter.get()).sum();
     assert_eq!(total, 8 * (0..10_000_u64).sum::<u64>());
+}
+
+/// A lane is the process's: claimed for one region, it serves every later one, also one that is built meanwhile.
+#[test]
+fn regions_built_while_threads_write_are_counted_exactly() {
+    let first = region("built-first");
+    let served = first.counter("app_served_total", "Requests served").expect("a counter");
+    let later: OnceLock<[Counter; 20]> = OnceLock::new();
+    let claimed = Barrier::new(7);
+    std::thread::scope(|scope| {
+        // More threads than lanes: some own one, some share.
+        for _ in 0..6 {
+            scope.spawn(|| {
+                served.inc();
+                claimed.wait();
+                let counters = loop {
+                    served.inc();
+                    if let Some(counters) = later.get() {
+                        break counters;
+                    }
+                };
+                for step in 0..20_000_u64 {
+                    counters[step as usize % counters.len()].add(step);
+                    served.inc();
+                }
+            });
+        }
+        claimed.wait();
+        let build = |index: usize| {
+            let region = region(&format!("built-later-{index}"));
+            region.counter("app_served_total", "Requests served").expect("a counter")
+        };
+        later.set(std::array::from_fn(build)).expect("set once");
+    });
+    let total: u64 = later.get().expect("set above").iter().map(|counter| counter.get()).sum();
+    assert_eq!(total, 6 * (0..20_000_u64).sum::<u64>());
+    assert!(served.get() > 6 * 20_000);
+}
+
+#[test]
+fn destructors_of_thread_locals_record_peaks() {
+    struct Peak(Watermark, i64);
+    impl Drop for Peak {
+        fn drop(&mut self) {
+            self.0.record(self.1);
+        }
+    }
+    thread_local! {
+        static EARLY: Cell<Option<Peak>> = const { Cell::new(None) };
+        static LATE: Cell<Option<Peak>> = const { Cell::new(None) };
+    }
+    let region = region("peaks");
+    let [early, late] = ["app_early", "app_late"].map(|name| region.watermark_max(name, "Peak").expect("a watermark"));
+    for round in 0..50_i64 {
+        let threads: Vec<_> = (0..6)
+            .map(|thread| {
+                std::thread::spawn(move || {
+                    EARLY.set(Some(Peak(early, round * 10 + thread)));
+                    tachograph::enter_thread();
+                    LATE.set(Some(Peak(late, round * 10 + thread)));
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        let peak = Some(round * 10 + 5);
+        assert_eq!((early.get(), late.get()), (peak, peak));
+        assert_eq!([early, late].map(|mark| mark.since_start().map(|(value, _)| value)), [peak, peak]);
+    }
 }
 
 #[test]

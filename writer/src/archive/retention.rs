@@ -349,6 +349,16 @@ mod tests {
     }
 
     #[test]
+    fn a_note_that_can_not_be_true_is_passed_over() {
+        let deaths = [0, 100, 200].map(|minute| death("mc", minute));
+        let (region, first) = ("mc".to_owned(), "mc.0".to_owned());
+        let note = Burst { region, first, from_ns: 0, last_ns: u64::MAX, deaths: 9 };
+        let plan = plan(&deaths, &[note], limits("mc.200"));
+        assert!(plan.drop.is_empty(), "three bursts were taken for one: {plan:?}");
+        assert_eq!(plan.bursts.iter().map(|burst| burst.deaths).sum::<u64>(), 3);
+    }
+
+    #[test]
     fn a_death_in_the_future_is_an_old_one() {
         let deaths = [50, 60, 0, 20].map(|minute| death("mc", minute));
         let now_ns = deaths[3].died_ns;

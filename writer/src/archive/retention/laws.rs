@@ -87,7 +87,7 @@ impl Start {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The count of the running burst is the plain one, however often its process dies: no memory but the notes is kept.
     #[test]
