@@ -165,13 +165,11 @@ impl Builder {
     /// and what fills a 64 KiB section of the file costs nothing and is added too. A capacity set by hand stands.
     ///
     /// ```
-    /// tachograph::metrics! {
-    ///     /// All metrics.
-    ///     #[derive(Clone, Copy, Debug)]
-    ///     pub struct AppMetrics {
-    ///         /// Requests served.
-    ///         pub served: tachograph::Counter = "app_served_total",
-    ///     }
+    /// #[derive(tachograph::Metrics)]
+    /// #[metrics(prefix = "app")]
+    /// struct AppMetrics {
+    ///     /// Requests served.
+    ///     served: tachograph::Counter,
     /// }
     /// let region = tachograph::Region::builder("test").fit::<AppMetrics>().private()?;
     /// let metrics = region.metrics::<AppMetrics>()?;

@@ -8,17 +8,18 @@
 //! - **Metrics are never an outage.** All that can fail fails at start and registration; write methods return `()`.
 //!
 //! ```
-//! use tachograph::{Counter, Family, Gauge, Region};
+//! use tachograph::{Counter, Family, Gauge, LabelValue, Metrics, Region};
 //!
-//! tachograph::label_value! { pub enum Outcome: "outcome" { Ok = "ok", Failed = "failed" } }
-//! tachograph::metrics! {
-//!     #[derive(Clone, Copy)]
-//!     pub struct AppMetrics {
-//!         /// Requests by outcome
-//!         pub requests: Family<Counter, Outcome> = "app_requests_total",
-//!         /// Jobs waiting
-//!         pub queue_depth: Gauge<i64> = "app_queue_depth",
-//!     }
+//! #[derive(Clone, Copy, LabelValue)]
+//! pub enum Outcome { Ok, Failed }
+//!
+//! #[derive(Clone, Copy, Metrics)]
+//! #[metrics(prefix = "app")]
+//! pub struct AppMetrics {
+//!     /// Requests by outcome
+//!     pub requests: Family<Counter, Outcome>, // app_requests_total{outcome="ok"} and {outcome="failed"}
+//!     /// Jobs waiting
+//!     pub queue_depth: Gauge<i64>, // app_queue_depth
 //! }
 //!
 //! # let dir = tempfile::tempdir_in("/dev/shm")?;
@@ -35,8 +36,9 @@
 //!
 //! The region is `app-0.tacho` in the first directory that serves (see [`Builder::dir`]; the log says which); `tacho ls`,
 //! `tacho show app-0` and `tacho serve` read it, while the application runs and after it died. Groups of metrics are
-//! declared by [`metrics!`] and [`label_value!`], single ones registered by [`Region::counter`] and its like. Threads of
-//! a runtime are best announced by [`enter_thread`].
+//! declared by [`derive@Metrics`], labels by [`derive@LabelValue`] and [`derive@LabelSet`], or without derives by
+//! [`metrics!`] and [`label_value!`]; single metrics are registered by [`Region::counter`] and its like. Threads of a
+//! runtime are best announced by [`enter_thread`].
 //!
 //! What goes wrong later (no lane left, the file unlinked, private memory instead of a file) is said through `tracing`:
 //! without a subscriber it goes unheard.
