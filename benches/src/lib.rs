@@ -18,3 +18,9 @@ use tachograph::Counter;
 pub fn hot_path_in_a_library(counter: Counter) {
     counter.inc();
 }
+
+/// The code of the page for those who come from a peer, both sides of it, compiled and run: here, since the peers are
+/// dependencies of this crate only.
+#[doc = include_str!("../../docs/MIGRATING.md")]
+#[cfg(doctest)]
+pub struct Migrating;
