@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use tachograph_layout::{
     Control, FamilyRecord, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, SeriesRecord, SlotState, SlotWord,
-    StrRef, WordView, Words, exponential_buckets,
+    StrRef, WordView, Words, exponential_buckets, exponential_upper,
 };
 
 use crate::label_block;
@@ -368,9 +368,9 @@ impl Parser<'_> {
         if family.kind == Kind::HistogramExponential {
             let (lower, upper) = family.range;
             let (first, last) = exponential_buckets(family.schema, lower, upper).ok_or("its range makes no buckets")?;
-            let per_doubling = f64::from(1_u32 << family.schema.clamp(0, 31));
-            bounds.push(family.shown(lower));
-            bounds.extend((first..=last).map(|bucket| family.shown((f64::from(bucket) / per_doubling).exp2())));
+            // As they are shown: the range and the buckets of an exponential histogram are not scaled.
+            bounds.push(lower);
+            bounds.extend((first..=last).map(|bucket| exponential_upper(family.schema, bucket)));
         } else {
             let section = self.sections.section(SectionKind::Bounds);
             let mut words = vec![0; count as usize];

@@ -109,7 +109,7 @@ impl fmt::Display for Clash {
 pub(crate) enum Op {
     /// The series' value as it is.
     Scalar,
-    /// The count of bucket `n` and of all below it. Lines of one histogram follow each other from bucket 0.
+    /// The count of bucket `n` and of all below it. Lines of one histogram follow each other, buckets upwards.
     Bucket(u32),
     /// The count of all buckets.
     Count,
@@ -430,8 +430,11 @@ fn head(arena: &mut Vec<u8>, family: &Family) {
 fn parts(family: &Family) -> Vec<(&'static str, String, Op)> {
     match family.kind {
         Kind::HistogramBounds | Kind::HistogramExponential => {
-            let mut parts: Vec<_> =
-                (0..).zip(&family.bounds).map(|(index, bound)| ("_bucket", le(*bound), Op::Bucket(index))).collect();
+            let mut parts: Vec<_> = (0..)
+                .zip(&family.bounds)
+                .filter(|(index, bound)| is_classic(family, *index, **bound))
+                .map(|(index, bound)| ("_bucket", le(*bound), Op::Bucket(index)))
+                .collect();
             parts.push(("_bucket", le(f64::INFINITY), Op::Count));
             parts.push(("_sum", String::new(), Op::Sum));
             parts.push(("_count", String::new(), Op::Count));
@@ -446,6 +449,14 @@ fn parts(family: &Family) -> Vec<(&'static str, String, Op)> {
             vec![("", String::new(), Op::Scalar)]
         }
     }
+}
+
+/// Whether a bucket is a line of its own in formats that know cumulative buckets only. Of an exponential histogram these
+/// are the zero bucket, those that end at a power of two, and the last: counts stay exact, and a series has a line a
+/// doubling, not 2^schema of them. Which lines there are never depends on what was counted.
+fn is_classic(family: &Family, index: u32, bound: f64) -> bool {
+    let power_of_two = bound.to_bits() & ((1 << (f64::MANTISSA_DIGITS - 1)) - 1) == 0;
+    family.kind != Kind::HistogramExponential || index == 0 || power_of_two || index as usize + 1 == family.bounds.len()
 }
 
 fn le(bound: f64) -> String {

@@ -71,7 +71,8 @@ pub struct Family {
     pub bounds: Vec<f64>,
     /// Exponential histogram: buckets grow by 2^(2^-schema).
     pub schema: i32,
-    /// Exponential histogram: the range of its buckets, raw (not scaled): zero bucket at and below, +Inf above.
+    /// Exponential histogram: the range that its buckets cover, as shown: the zero bucket is at and below its lower end,
+    /// the last bucket holds its upper end.
     pub range: (f64, f64),
     /// State set: the names of its states, not escaped; bit `n` of the value is the n-th.
     pub states: Vec<String>,

@@ -23,8 +23,7 @@ pub fn render(plan: &Plan, sources: &[Source], out: &mut Vec<u8>) -> bool {
     }
     out.reserve(plan.arena.len() + plan.lines.len() * NUMBER_LEN);
     let mut start = 0;
-    // Observations in the buckets of the current histogram so far: its lines follow each other.
-    let mut running = 0;
+    let mut running = Running::default();
     for line in &plan.lines {
         out.extend_from_slice(&plan.arena[start..line.end]);
         start = line.end;
@@ -34,8 +33,30 @@ pub fn render(plan: &Plan, sources: &[Source], out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Observations in the buckets of the current histogram so far: its lines follow each other.
+#[derive(Default)]
+struct Running {
+    /// Buckets counted.
+    buckets: usize,
+    count: u64,
+}
+
+impl Running {
+    /// The count of a bucket and all below it. A lower bucket than the last one begins another histogram.
+    #[inline]
+    fn up_to(&mut self, bucket: usize, buckets: &[u64]) -> u64 {
+        if bucket < self.buckets {
+            *self = Self::default();
+        }
+        let more = buckets.get(self.buckets..=bucket).unwrap_or_default();
+        self.count = more.iter().fold(self.count, |count, bucket| count.wrapping_add(*bucket));
+        self.buckets = bucket + 1;
+        self.count
+    }
+}
+
 #[inline]
-fn number(out: &mut Vec<u8>, snapshot: &Snapshot, line: &Line, running: &mut u64) {
+fn number(out: &mut Vec<u8>, snapshot: &Snapshot, line: &Line, running: &mut Running) {
     if line.op == Op::One {
         return out.push(b'1');
     }
@@ -44,9 +65,7 @@ fn number(out: &mut Vec<u8>, snapshot: &Snapshot, line: &Line, running: &mut u64
         (Value::I64(value), _) => push_i64(out, value),
         (Value::F64(value), _) => push_f64(out, value),
         (Value::Histogram { buckets, .. }, Op::Bucket(index)) => {
-            let bucket = buckets.get(index as usize).copied().unwrap_or(0);
-            *running = if index == 0 { bucket } else { running.wrapping_add(bucket) };
-            push_u64(out, *running);
+            push_u64(out, running.up_to(index as usize, buckets));
         }
         (Value::Histogram { sum, .. }, Op::Sum) => push_f64(out, sum),
         (Value::Histogram { buckets, .. }, _) => {

@@ -239,6 +239,112 @@ impl<const N: usize> LaneCells<N> {
     }
 }
 
+/// How many cells each series of a run owns, where that is known only at run time, and what its kind needs to find one
+/// of them. Made once a family and leaked.
+#[derive(Debug)]
+pub struct CellShape<T> {
+    /// At least 1; never changes.
+    cells: usize,
+    detail: T,
+}
+
+impl<T> CellShape<T> {
+    /// Series of `cells` cells; of one, where that is 0.
+    pub const fn new(cells: u32, detail: T) -> Self {
+        Self { cells: if cells == 0 { 1 } else { cells as usize }, detail }
+    }
+
+    /// Cells a series.
+    #[must_use]
+    pub const fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// What the kind keeps here.
+    #[must_use]
+    #[inline]
+    pub const fn detail(&self) -> &T {
+        &self.detail
+    }
+}
+
+/// The lane cells of a run of series of one [`CellShape`], as [`LaneBlock`] is for a fixed number of cells.
+#[derive(Debug)]
+pub struct ShapedBlock<T: 'static> {
+    cells: ShapedCells<T>,
+    /// Series in the run, at least 1.
+    series: usize,
+}
+
+impl<T> Clone for ShapedBlock<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ShapedBlock<T> {}
+
+impl<T> ShapedBlock<T> {
+    /// `series` series from `first` on.
+    ///
+    /// # Safety
+    /// `series` is at least 1, and `series * shape.cells()` cells from `first` on are in the same lane.
+    pub(crate) const unsafe fn new(first: LaneCell, series: usize, shape: &'static CellShape<T>) -> Self {
+        Self { cells: ShapedCells { first, shape }, series }
+    }
+
+    /// The cells of series `index`; of the first one where there is no such series, so that no index can do harm.
+    #[must_use]
+    #[inline]
+    pub const fn series(self, index: usize) -> ShapedCells<T> {
+        let index = if index < self.series { index } else { 0 };
+        let ShapedCells { first, shape } = self.cells;
+        // SAFETY: `index < self.series`, and `new` was promised that many series of `shape.cells` cells each.
+        ShapedCells { first: LaneCell(unsafe { first.0.add(index * shape.cells) }), shape }
+    }
+}
+
+/// The cells of one series of a [`CellShape`].
+#[derive(Debug)]
+pub struct ShapedCells<T: 'static> {
+    first: LaneCell,
+    shape: &'static CellShape<T>,
+}
+
+impl<T> Clone for ShapedCells<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ShapedCells<T> {}
+
+impl<T> ShapedCells<T> {
+    /// Cell `index`; the first one where there is no such cell, so that no index can do harm.
+    #[must_use]
+    #[inline]
+    pub const fn cell(self, index: usize) -> LaneCell {
+        let index = if index < self.shape.cells { index } else { 0 };
+        // SAFETY: `index < shape.cells`, and a `ShapedCells` is only made of that many cells in one lane.
+        LaneCell(unsafe { self.first.0.add(index) })
+    }
+
+    /// The last cell.
+    #[must_use]
+    #[inline]
+    pub const fn last(self) -> LaneCell {
+        // SAFETY: `shape.cells` is at least 1, and a `ShapedCells` is only made of that many cells in one lane.
+        LaneCell(unsafe { self.first.0.add(self.shape.cells - 1) })
+    }
+
+    /// The shape of the series.
+    #[must_use]
+    #[inline]
+    pub const fn shape(self) -> &'static CellShape<T> {
+        self.shape
+    }
+}
+
 /// The lines of a run of series in the shared plane: one 64-byte line each, whose first word is the cell.
 #[derive(Debug, Clone, Copy)]
 pub struct SharedBlock {

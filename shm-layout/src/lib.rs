@@ -48,13 +48,13 @@ mod watermark;
 mod word;
 
 pub use activity::{ActivityRecord, PulseRecord};
-pub use cells::{LaneBlock, LaneCell, LaneCells, SharedBlock, WordView};
+pub use cells::{CellShape, LaneBlock, LaneCell, LaneCells, ShapedBlock, ShapedCells, SharedBlock, WordView};
 pub use control::{Control, RegionState};
 pub use crash::{CrashSlots, FatalRecord, PanicRecord};
 pub use family::{Aggregation, Combine, FamilyError, FamilyRecord, Kind, Number};
 pub use geometry::{Geometry, GeometryError, Layout};
 pub use header::{Header, HeaderError, LAYOUT_MAJOR, LAYOUT_MINOR, MemoryLock};
-pub use histogram::{bounds_cells, exponential_buckets, exponential_cells};
+pub use histogram::{bounds_cells, exponential_buckets, exponential_cells, exponential_index, exponential_upper};
 pub use lanes::{LANE_DISTANCE, LANE_HEADER_CELLS, LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 pub use map::{MapError, ReaderMap, WriterMap};
 pub use note::NoteRecord;

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
-use crate::cells::{LaneBlock, LaneCell, SharedBlock};
+use crate::cells::{CellShape, LaneBlock, LaneCell, ShapedBlock, SharedBlock};
 use crate::{LANE_DISTANCE, Layout, SectionKind, WordView, lane_count};
 
 /// Why memory can't be had.
@@ -246,17 +246,36 @@ impl WriterMap {
     /// there is no series or they are not all inside the lane.
     #[must_use]
     pub fn lane_block<const N: usize>(&'static self, first: u64, series: u64) -> Option<LaneBlock<N>> {
-        let end = series.checked_mul(N as u64)?.checked_add(first)?.checked_mul(8)?;
+        let cell = self.lane_cell(first, series, N as u64)?;
+        // SAFETY: `series >= 1`, and `series * N` cells from `first` on end inside the lane: `lane_cell` checked it.
+        Some(unsafe { LaneBlock::new(cell, series as usize) })
+    }
+
+    /// As [`WriterMap::lane_block`], where the number of cells a series is known only at run time.
+    #[must_use]
+    pub fn shaped_block<T>(
+        &'static self,
+        first: u64,
+        series: u64,
+        shape: &'static CellShape<T>,
+    ) -> Option<ShapedBlock<T>> {
+        let cell = self.lane_cell(first, series, shape.cells() as u64)?;
+        // SAFETY: `series >= 1`, and `series * shape.cells()` cells from `first` on end inside the lane: `lane_cell`
+        // checked it.
+        Some(unsafe { ShapedBlock::new(cell, series as usize, shape) })
+    }
+
+    /// The first of `series * cells` cells; `None` where there is no series or they are not all inside the lane.
+    fn lane_cell(&'static self, first: u64, series: u64, cells: u64) -> Option<LaneCell> {
+        let end = series.checked_mul(cells)?.checked_add(first)?.checked_mul(8)?;
         if end > self.lane_len as u64 || series == 0 {
             return None;
         }
-        // SAFETY: `first * 8` is inside lane 0 (or at its end, where N is 0), which is mapped.
+        // SAFETY: `first * 8` is inside lane 0 (or at its end, where `cells` is 0), which is mapped.
         let pointer = unsafe { self.lanes.base.add(first as usize * 8) };
         // SAFETY: 8-byte aligned (a page plus a multiple of 8), in lane 0; `&'static self` exists only for a leaked
         // map, and `new` made `lane_count()` lanes `LANE_DISTANCE` apart, the first at a multiple of it.
-        let cell = unsafe { LaneCell::new(pointer.cast()) };
-        // SAFETY: `series >= 1`, and `series * N` cells from `first` on end inside the lane, both checked above.
-        Some(unsafe { LaneBlock::new(cell, series as usize) })
+        Some(unsafe { LaneCell::new(pointer.cast()) })
     }
 
     /// The lines of `series` series of the shared plane, by the byte offset of the first in the file; `None` where

@@ -91,7 +91,7 @@ impl Buckets {
     ///
     /// At and below the range's lower end is one bucket, the zero bucket; the last bucket is the one that holds the
     /// upper end, and what is above it is counted as `+Inf`. The ends are numbers from 2^-1022 to 2^1023, at most
-    /// 16,384 buckets apart. A bucket takes a cell in every lane: 1e-6 to 100 are 216 of schema 3, 27 of schema 0.
+    /// 16,384 buckets apart. A bucket takes a cell in every lane: 1e-6 to 100 are 214 of schema 3, 27 of schema 0.
     #[must_use]
     pub fn exponential(schema: i32, range: RangeInclusive<f64>) -> Self {
         Self(BucketRule::Exponential { schema, lower: *range.start(), upper: *range.end() })

@@ -53,6 +53,7 @@ mod directory;
 pub mod expansion;
 mod gauge;
 mod group;
+mod histogram;
 mod housekeeping;
 mod identity;
 mod labels;
@@ -72,6 +73,7 @@ mod shape;
 mod start;
 mod tally;
 mod text;
+mod timer;
 mod updown;
 mod watermark;
 
@@ -81,6 +83,9 @@ pub use counter::{Counter, FloatCounter};
 pub use desc::{Buckets, Desc};
 pub use gauge::{Gauge, GaugeNumber};
 pub use group::{Member, Metrics};
+pub use histogram::{
+    DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, Histogram, HistogramNumber,
+};
 pub use labels::{Family, LabelSet, LabelValue};
 pub use lane::enter_thread;
 pub use metric::Metric;
@@ -89,5 +94,6 @@ pub use region::{Region, Registrable};
 pub use register_error::RegisterError;
 pub use tachograph_layout::{Aggregation, Kind};
 pub use tachograph_macros::{LabelSet, LabelValue, Metrics};
+pub use timer::{ObserveDuration, Timer};
 pub use updown::{UpDownCounter, UpDownGuard};
 pub use watermark::Watermark;

@@ -14,7 +14,8 @@ use crate::process::{self, Attached};
 use crate::register::{Registry, Request};
 use crate::start::Started;
 use crate::{
-    BuildError, Builder, Counter, Desc, FloatCounter, Gauge, Metrics, Needs, RegisterError, UpDownCounter, Watermark,
+    Buckets, BuildError, Builder, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram,
+    FloatCounter, Gauge, Histogram, HistogramNumber, Metrics, Needs, RegisterError, UpDownCounter, Watermark,
     housekeeping, naming,
 };
 
@@ -109,6 +110,58 @@ impl Region {
     /// As [`Region::counter`].
     pub fn updown_counter(&self, name: &str, help: &str) -> Result<UpDownCounter, RegisterError> {
         self.register(Desc::new(name, help))
+    }
+
+    /// Registers a histogram of `f64` or `u64` with own bounds.
+    ///
+    /// # Errors
+    /// As [`Region::counter`]; also [`RegisterError::Shape`] for bounds that break a rule.
+    pub fn histogram<N: HistogramNumber>(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Buckets,
+    ) -> Result<Histogram<N>, RegisterError> {
+        self.register(Desc::new(name, help).buckets(buckets))
+    }
+
+    /// Registers a histogram with the buckets of Prometheus' native histograms.
+    ///
+    /// # Errors
+    /// As [`Region::histogram`].
+    pub fn exponential_histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Buckets,
+    ) -> Result<ExponentialHistogram, RegisterError> {
+        self.register(Desc::new(name, help).buckets(buckets))
+    }
+
+    /// Registers a histogram of durations with own bounds, in seconds.
+    ///
+    /// # Errors
+    /// As [`Region::histogram`].
+    pub fn duration_histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Buckets,
+    ) -> Result<DurationHistogram, RegisterError> {
+        self.register(Desc::new(name, help).buckets(buckets))
+    }
+
+    /// Registers a histogram of durations with the buckets of Prometheus' native histograms, in seconds.
+    ///
+    /// # Errors
+    /// As [`Region::histogram`].
+    pub fn exponential_duration_histogram(
+        &self,
+        name: &str,
+        help: &str,
+        buckets: Buckets,
+    ) -> Result<ExponentialDurationHistogram, RegisterError> {
+        self.register(Desc::new(name, help).buckets(buckets))
     }
 
     /// Registers a watermark of the largest value.

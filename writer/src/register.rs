@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use rustix::time::ClockId;
 use tachograph_layout::{
-    Aggregation, Control, FamilyRecord, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind, SeriesRecord, SlotState,
-    SlotWord, StrRef, Words, publish,
+    Aggregation, CellShape, Control, FamilyRecord, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind, SeriesRecord,
+    SlotState, SlotWord, StrRef, Words, publish,
 };
 
+use crate::histogram::Search;
 use crate::process::Attached;
 use crate::shape::Shape;
 use crate::{Desc, RegisterError, housekeeping, naming};
@@ -37,6 +38,8 @@ pub struct Place {
     pub(crate) first: u64,
     /// Series in the run.
     pub(crate) series: u64,
+    /// Histogram: the way to its buckets.
+    pub(crate) search: Option<&'static CellShape<Search>>,
 }
 
 /// The families registered in a region, as its own process knows them (what stands in the region is never read back).
@@ -47,6 +50,8 @@ pub(crate) struct Registry {
     families: HashMap<String, Entry>,
     /// The name of each family in OpenMetrics, and its own.
     bases: HashMap<String, String>,
+    /// Ways to buckets, with the numbers that they are for.
+    searches: Vec<(Number, &'static CellShape<Search>)>,
     used: Used,
 }
 
@@ -106,7 +111,7 @@ impl Registry {
         attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
         let families = layout.section(SectionKind::Families).count.min(4096) as usize;
         let (families, bases) = (HashMap::with_capacity(families), HashMap::with_capacity(families));
-        Self { attached, layout, families, bases, used }
+        Self { attached, layout, families, bases, searches: Vec::new(), used }
     }
 
     /// The cells of the family's series.
@@ -262,7 +267,22 @@ impl Registry {
             watermarks.extend((0..series).map(|index| first_cell + index * cells));
         }
         let first = if shared { self.layout.section(SectionKind::Shared).offset + first_cell * 64 } else { first_cell };
-        Place { first, series }
+        Place { first, series, search: self.search(request.number, &request.shape) }
+    }
+
+    /// The search for the buckets of a histogram; families with the same buckets share one. Leaked, as the map is:
+    /// handles point to it for the life of the process.
+    fn search(&mut self, number: Number, shape: &Shape) -> Option<&'static CellShape<Search>> {
+        if shape.edges.is_empty() {
+            return None;
+        }
+        let search = Search::of(number, shape);
+        let known = self.searches.iter().find(|known| known.0 == number && *known.1.detail() == search);
+        Some(known.map(|known| known.1).unwrap_or_else(|| {
+            let search: &'static CellShape<Search> = Box::leak(Box::new(CellShape::new(shape.cells, search)));
+            self.searches.push((number, search));
+            search
+        }))
     }
 
     /// Appends histogram bounds; gives the index of the first.

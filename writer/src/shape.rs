@@ -7,7 +7,7 @@ use crate::Desc;
 
 /// What a description makes of a family's series.
 #[allow(unnameable_types, reason = "sealed: stands in a method of the sealed trait behind `Metric`")]
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shape {
     /// Cells a series: of a lane, or lines of the shared plane.
     pub(crate) cells: u32,
@@ -20,6 +20,8 @@ pub struct Shape {
     /// Histogram: the upper edge of every bucket but the last, as words that compare as the values do. This is what
     /// recording searches; it follows from the fields above.
     pub(crate) edges: Vec<u64>,
+    /// Histogram: the same edges as they are shown.
+    pub(crate) uppers: Vec<f64>,
     /// State set: the names of its states.
     pub(crate) states: Vec<&'static str>,
 }
@@ -30,7 +32,7 @@ impl Shape {
         if desc.buckets.is_some() {
             return Err("is no histogram and has no buckets: leave `buckets` out".to_owned());
         }
-        Ok(Self { cells, scale: 1.0, bounds: Vec::new(), exponential: None, edges: Vec::new(), states: Vec::new() })
+        Ok(Self { cells, scale: 1.0, ..Self::default() })
     }
 
     /// The state names as they are stored: each ended by a zero byte.
