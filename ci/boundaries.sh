@@ -57,12 +57,8 @@ while IFS= read -r file; do
     fi
 done < <(tree_files '*.rs')
 
-# A synchronisation has two ends, and both say which it is.
-labels=$(tree_files '*.rs' | xargs grep -ohE 'SYNC\([a-z0-9-]+\)' | sort | uniq -c || true)
-[ -n "$labels" ] || fail "no SYNC(label) found at all"
-while read -r count label; do
-    [ "${count:-0}" -ge 2 ] || fail "$label stands in one place only: label its other end"
-done <<<"$labels"
+# A synchronisation has two ends, and both say which it is; and a model.
+ci/synchronisations.sh || failed=1
 
 # Paths of some machine, or of a folder beside the tree, mean nothing to whoever clones it. The patterns are written so
 # that they do not match themselves.
@@ -70,4 +66,4 @@ rows=$(tree_files | grep -vE '^Cargo\.lock$' | xargs grep -nIE '\.\./share[d]|/w
 [ -z "$rows" ] || fail "paths of one machine: $(head -n 5 <<<"$rows")"
 
 [ "$failed" = 0 ] || exit 1
-echo "boundaries: edges, $(wc -w <<<"$unsafe_files") files with unsafe code, $(wc -l <<<"$labels") synchronisations, paths: as they should be"
+echo "boundaries: edges, $(wc -w <<<"$unsafe_files") files with unsafe code, synchronisations, paths: as they should be"

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use tachograph_layout::{
-    Control, FamilyRecord, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, SeriesRecord, SlotState, SlotWord,
-    StrRef, WordView, Words, exponential_buckets, exponential_upper,
+    Control, FamilyRecord, HighWater, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, SeriesRecord, SlotState,
+    SlotWord, StrRef, WordView, Words, exponential_buckets, exponential_upper,
 };
 
 use crate::label_block;
@@ -29,29 +29,18 @@ pub(crate) struct Parsed {
 const MOST_SLOTS: u64 = 1 << 24;
 
 /// How far the tables are filled, taken into their capacities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HighWater {
-    pub(crate) series: u64,
-    pub(crate) families: u64,
-}
-
-impl HighWater {
-    /// Loads both marks.
-    pub(crate) fn load(view: WordView<'_>, sections: &SectionTable) -> Self {
-        let load = |offset, kind: SectionKind| {
-            view.load_acquire(offset).unwrap_or(0).min(sections.section(kind).count).min(MOST_SLOTS)
-        };
-        // SYNC(series-used): every slot below the mark was published, and its family before it.
-        let series = load(Control::SERIES_USED, SectionKind::Series);
-        // SYNC(families-used): loaded after the series, so that each of them finds its family.
-        let families = load(Control::FAMILIES_USED, SectionKind::Families);
-        Self { series, families }
+pub(crate) fn high_water(view: WordView<'_>, sections: &SectionTable) -> HighWater {
+    let found = view.high_water().unwrap_or(HighWater { series: 0, families: 0 });
+    let capped = |used: u64, kind| used.min(sections.section(kind).count).min(MOST_SLOTS);
+    HighWater {
+        series: capped(found.series, SectionKind::Series),
+        families: capped(found.families, SectionKind::Families),
     }
 }
 
 /// Parses the structure of a region.
 pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
-    let used = HighWater::load(view, sections);
+    let used = high_water(view, sections);
     let section = |kind| sections.section(kind);
     let text_bytes = section(SectionKind::Strings).count + section(SectionKind::LabelAreas).count;
     let mut parser = Parser {

@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tachograph_layout::{Control, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
+use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
 
 use crate::Verdict;
 use crate::lock::LockError;
-use crate::parse::{self, HighWater};
+use crate::parse;
 use crate::region_file::{OpenError, RegionFile};
 use crate::schema::Schema;
 use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
@@ -198,6 +198,7 @@ impl RegionReader {
     }
 
     fn state(&self) -> Option<RegionState> {
+        // SYNC(region-live): whoever finds the region closed finds its last values.
         self.view().load_acquire(Control::STATE).and_then(RegionState::from_wire)
     }
 
@@ -298,7 +299,7 @@ impl Cache {
         let section = file.sections.section(SectionKind::Series);
         let stands = |structure: &Structure| {
             structure.word == word
-                && structure.used == HighWater::load(view, &file.sections)
+                && structure.used == parse::high_water(view, &file.sections)
                 // Neither taking a free slot nor retiring a series touches the words above.
                 && structure.open_slots.iter().all(|(slot, state)| {
                     parse::slot_state(view, section, *slot).bits() == *state

@@ -3,9 +3,9 @@
 //! Called by `reader.rs`. Work is bounded by the sections, which were checked against the file's length; the plan comes
 //! from a checked schema. Cells carry statistics and publish nothing, so their loads are Relaxed.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::AtomicU64;
 
-use tachograph_layout::{Control, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, WordView};
+use tachograph_layout::{Control, LANE_HEADER_CELLS, Section, SectionKind, SectionTable, WordView, downs_then_ups};
 
 use crate::schema::{Kind, Number, Schema};
 
@@ -73,13 +73,15 @@ pub(crate) fn read(
 ) {
     let lanes = sections.section(SectionKind::Lanes);
     let mut downs = vec![0; plan.downs.len()];
-    read_downs(view, lanes, lanes_used(view, sections), &plan.downs, &mut downs);
-    // SYNC(updown): every up that came before a down that was read is seen from here on, in whatever lane it stands,
-    // so that a legal history never reads below 0. That lane counts as used, too, so the number is loaded again.
-    fence(Ordering::Acquire);
-    let used = lanes_used(view, sections);
-    read_tiles(view, lanes, used, plan, lane);
-    read_extremes(view, lanes, used, &plan.extremes, lane);
+    downs_then_ups::<AtomicU64, _, _>(
+        || read_downs(view, lanes, lanes_used(view, sections), &plan.downs, &mut downs),
+        || {
+            // A lane that was claimed meanwhile counts, too, so the number is loaded again.
+            let used = lanes_used(view, sections);
+            read_tiles(view, lanes, used, plan, lane);
+            read_extremes(view, lanes, used, &plan.extremes, lane);
+        },
+    );
     for (cell, value) in plan.downs.iter().zip(downs) {
         put(lane, *cell, value);
     }

@@ -7,7 +7,9 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Control, LaneOffset, SlotWord, Words, load_acquire, read_published, read_structure, slot_stands};
+use crate::{
+    Control, HighWater, LaneOffset, SlotWord, Words, load_acquire, read_published, read_structure, slot_stands,
+};
 
 /// A bounds-checked view of mapped memory as 8-byte words. Never gives out anything but `&AtomicU64` and copies.
 ///
@@ -92,6 +94,12 @@ impl<'a> WordView<'a> {
     /// view holds no control block.
     pub fn read_structure<T>(&self, writer_lives: bool, read: impl FnMut(u64) -> T) -> Option<T> {
         self.word(Control::STRUCTURE).map(|structure| read_structure(structure, writer_lives, read))
+    }
+
+    /// The high-water marks of the region, as [`HighWater::load`]. `None` where the view holds no control block.
+    #[must_use]
+    pub fn high_water(&self) -> Option<HighWater> {
+        Some(HighWater::load(self.word(Control::FAMILIES_USED)?, self.word(Control::SERIES_USED)?))
     }
 
     /// Whether the slot whose state word stands at a byte offset still holds the series that it held when that word was

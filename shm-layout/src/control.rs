@@ -93,6 +93,9 @@ pub enum RegionState {
     Unwound,
 }
 
+// The state and when it changed are published as one record, whose first word the state is.
+const _: () = assert!(Control::STATE_REALTIME_NS == Control::STATE + 8);
+
 impl RegionState {
     /// The word that stands in the file.
     #[must_use]

@@ -34,6 +34,7 @@ mod crash;
 mod family;
 mod geometry;
 mod header;
+mod high_water;
 mod histogram;
 mod lanes;
 #[allow(unsafe_code)]
@@ -54,6 +55,7 @@ pub use crash::{CrashSlots, FatalRecord, PanicRecord};
 pub use family::{Aggregation, Combine, FamilyError, FamilyRecord, Kind, Number};
 pub use geometry::{Geometry, GeometryError, Layout};
 pub use header::{Header, HeaderError, LAYOUT_MAJOR, LAYOUT_MINOR, MemoryLock};
+pub use high_water::{HighWater, append};
 pub use histogram::{bounds_cells, exponential_buckets, exponential_cells, exponential_index, exponential_upper};
 pub use lanes::{LANE_DISTANCE, LANE_HEADER_CELLS, LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 pub use map::{MapError, ReaderMap, WriterMap};
@@ -64,7 +66,7 @@ pub use slot::{SlotState, SlotWord};
 pub use strings::{StrError, StrRef};
 pub use structure::{StructureChange, read_structure, slot_stands};
 pub use watermark::Ordered;
-pub use word::{Word, load_acquire, publish, read_published};
+pub use word::{Word, add_own, downs_then_ups, load_acquire, publish, read_published};
 
 /// The bytes of a record as the 8-byte words that live memory is read and written in.
 pub trait Words: bytemuck::Pod {

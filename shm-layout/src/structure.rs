@@ -147,7 +147,8 @@ fn settled<W: Word>(structure: &W, writer_lives: bool) -> u64 {
 /// assert!(!slot_stands(&state, found));
 /// ```
 pub fn slot_stands<W: Word>(state: &W, found: SlotWord) -> bool {
-    // SYNC(structure-begin): everything loaded from the slot so far is loaded before its state word below.
+    // SYNC(structure-begin), SYNC(structure-cells): everything loaded from the slot so far is loaded before its state
+    // word below.
     W::fence_acquire();
     let now = SlotWord::from_bits(state.load(Ordering::Relaxed));
     found.is_readable() && now.is_readable() && now.generation() == found.generation()

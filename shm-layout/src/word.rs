@@ -1,4 +1,5 @@
-//! Words and the two steps that every protocol over them is made of: publish a record, read a published record.
+//! Words and the steps that every protocol over them is made of: publish a record, read a published record, add to a word
+//! of one's own, read what goes up and down.
 //!
 //! Generic over the word, so that the model checker runs the very code that runs over a region (`ci/loom.sh`). Used by
 //! the writer on its map, and by [`crate::WordView`] on a reader's.
@@ -13,6 +14,8 @@ pub trait Word {
     fn store(&self, value: u64, order: Ordering);
     /// As [`AtomicU64::fetch_and`].
     fn fetch_and(&self, value: u64, order: Ordering) -> u64;
+    /// As [`AtomicU64::fetch_max`].
+    fn fetch_max(&self, value: u64, order: Ordering) -> u64;
     /// As [`AtomicU64::compare_exchange`].
     ///
     /// # Errors
@@ -40,6 +43,10 @@ macro_rules! word {
             #[inline]
             fn fetch_and(&self, value: u64, order: Ordering) -> u64 {
                 Self::fetch_and(self, value, order)
+            }
+            #[inline]
+            fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
+                Self::fetch_max(self, value, order)
             }
             #[inline]
             fn compare_exchange(
@@ -115,6 +122,35 @@ pub fn read_published<'a, W: Word + 'a>(word: impl Fn(usize) -> Option<&'a W>, c
     Some(())
 }
 
+/// Adds `n`, wrapping, to a word that only the calling thread stores to: a plain load and store. `order` is the store's.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// let word = AtomicU64::new(40);
+/// tachograph_layout::add_own(&word, 2, Ordering::Relaxed);
+/// assert_eq!(word.into_inner(), 42);
+/// ```
+#[inline]
+pub fn add_own<W: Word>(word: &W, n: u64, order: Ordering) {
+    word.store(word.load(Ordering::Relaxed).wrapping_add(n), order);
+}
+
+/// Reads up-down counters: runs `downs`, which loads all cells that count downs, and then `ups`. Where downs were stored
+/// with Release, the ups that any of them takes off are found, so that a legal history never reads below 0. `ups` must
+/// load anew how many lanes are used.
+///
+/// ```
+/// use std::sync::atomic::AtomicU64;
+/// assert_eq!(tachograph_layout::downs_then_ups::<AtomicU64, _, _>(|| 2, || 5), (2, 5));
+/// ```
+#[inline]
+pub fn downs_then_ups<W: Word, D, U>(downs: impl FnOnce() -> D, ups: impl FnOnce() -> U) -> (D, U) {
+    let downs = downs();
+    // SYNC(updown): every up that came before a down that was read is seen from here on, in whatever lane it stands.
+    W::fence_acquire();
+    (downs, ups())
+}
+
 /// Run by `ci/loom.sh`.
 #[cfg(all(test, loom))]
 mod models {
@@ -134,6 +170,7 @@ mod models {
         used: AtomicU64,
     }
 
+    /// MODELS(slot-publish).
     #[test]
     fn a_reader_finds_whole_records_below_the_mark() {
         loom::model(|| {
@@ -162,27 +199,50 @@ mod models {
         });
     }
 
-    /// Ups and downs of one up-down counter in two lanes: a lowering in one follows its raise in the other.
+    /// MODELS(region-live): the state of a region, which says that all values before it are there.
+    #[test]
+    fn a_region_that_is_closed_has_its_last_values() {
+        loom::model(|| {
+            let state: Arc<[AtomicU64; 2]> = Arc::default();
+            let cell = Arc::new(AtomicU64::new(0));
+            let (writer, count) = (Arc::clone(&state), Arc::clone(&cell));
+            let writer = thread::spawn(move || {
+                add_own(&*count, 1, Ordering::Relaxed);
+                publish(|n| writer.get(n), &[2, 77]);
+            });
+            if load_acquire(&state[0]) == 2 {
+                assert_eq!((state[1].load(Ordering::Relaxed), cell.load(Ordering::Relaxed)), (77, 1));
+            }
+            writer.join().expect("no panic");
+        });
+    }
+
+    /// MODELS(updown): one up-down counter in two lanes, of which the second is used for the first time. A lowering in
+    /// one lane follows its raise in the other.
     #[test]
     fn an_up_down_counter_never_reads_below_zero() {
         loom::model(|| {
             let lanes: Arc<[[AtomicU64; 2]; 2]> = Arc::default();
+            let lanes_used = Arc::new(AtomicU64::new(1));
             let handed_over = Arc::new(AtomicU64::new(0));
-            let (ups, message) = (Arc::clone(&lanes), Arc::clone(&handed_over));
+            let (ups, used, message) = (Arc::clone(&lanes), Arc::clone(&lanes_used), Arc::clone(&handed_over));
             let raiser = thread::spawn(move || {
-                ups[0][0].store(1, Ordering::Relaxed);
+                used.fetch_max(2, Ordering::Relaxed);
+                add_own(&ups[1][0], 1, Ordering::Relaxed);
                 message.store(1, Ordering::Release);
             });
             let (downs, message) = (Arc::clone(&lanes), Arc::clone(&handed_over));
             let lowerer = thread::spawn(move || {
                 if message.load(Ordering::Acquire) == 1 {
-                    downs[1][1].store(1, Ordering::Release);
+                    // SYNC(updown): as the writer's handle stores it.
+                    add_own(&downs[0][1], 1, Ordering::Release);
                 }
             });
-            let sum = |cell: usize| lanes.iter().map(|lane| lane[cell].load(Ordering::Relaxed)).sum::<u64>();
-            let down = sum(1);
-            AtomicU64::fence_acquire();
-            let up = sum(0);
+            let sum = |cell: usize| {
+                let used = lanes_used.load(Ordering::Relaxed) as usize;
+                lanes[..used].iter().map(|lane| lane[cell].load(Ordering::Relaxed)).sum::<u64>()
+            };
+            let (down, up) = downs_then_ups::<AtomicU64, _, _>(|| sum(1), || sum(0));
             assert!(up >= down, "{up} ups, {down} downs");
             raiser.join().expect("no panic");
             lowerer.join().expect("no panic");

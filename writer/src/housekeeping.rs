@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tachograph_layout::{Control, LaneOffset};
 
 use crate::process::{self, Attached};
+use crate::window;
 
 /// Number of the current 60 s window of the watermarks, on the monotonic clock.
 static WINDOW: AtomicU64 = AtomicU64::new(0);
@@ -24,8 +25,7 @@ const WINDOW_NS: u64 = 60_000_000_000;
 /// The current window of the watermarks.
 #[inline]
 pub(crate) fn window() -> u64 {
-    // SYNC(watermark-window): whoever sees the new number sees its cells cleared.
-    WINDOW.load(Ordering::Acquire)
+    window::current(&WINDOW)
 }
 
 /// The time of the last tick: nanoseconds since the Unix epoch.
@@ -119,19 +119,18 @@ pub(crate) fn turn_window(clock: impl FnOnce() -> u64) {
     }
     let (before, now) = (WINDOW.load(Ordering::Relaxed), clock());
     if now > before {
-        clear_and_turn(before, now);
+        window::turn(&WINDOW, now, clear);
     }
     // SYNC(turning): see above.
     TURNING.store(false, Ordering::Release);
 }
 
-fn clear_and_turn(before: u64, now: u64) {
-    // After a gap (a suspended machine) what the other half holds is older than the window before this one.
-    let stale: &[u64] = if now == before + 1 { &[now & 1] } else { &[0, 1] };
+/// Clears halves of all watermarks' windows.
+fn clear(halves: &[u64]) {
     for region in process::attached().filter(|region| !region.ended.load(Ordering::Relaxed)) {
         let watermarks = region.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         for &first in watermarks.iter() {
-            for half in stale {
+            for half in halves {
                 let Some(block) = region.map.lane_block::<1>(first + half, 1) else { continue };
                 for lane in (0..process::lanes_used()).filter_map(LaneOffset::new) {
                     block.series(0).cell::<0>().at(lane).store(0, Ordering::Relaxed);
@@ -139,8 +138,6 @@ fn clear_and_turn(before: u64, now: u64) {
             }
         }
     }
-    // SYNC(watermark-window): after this store observations go to the cells cleared above.
-    WINDOW.store(now, Ordering::Release);
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ mod models {
         }
     }
 
+    /// MODELS(lane-claim).
     #[test]
     fn a_lane_that_changes_hands_loses_nothing() {
         loom::model(|| {

@@ -75,7 +75,9 @@ mod tally;
 mod text;
 mod timer;
 mod updown;
+mod used_lanes;
 mod watermark;
+mod window;
 
 pub use build_error::{BuildError, DirectoryFault, Owner};
 pub use builder::{Builder, OnExisting};

@@ -5,12 +5,13 @@
 
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::{self, Relaxed};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use tachograph_layout::{Control, WriterMap};
 
+use crate::used_lanes::UsedLanes;
 use crate::{housekeeping, lane, lock};
 
 /// A region that this process built, as the hooks and the housekeeping see it.
@@ -30,11 +31,11 @@ pub(crate) struct Attached {
     next: AtomicPtr<Self>,
 }
 
-/// First of the list. SeqCst with `LANES_USED`: see [`attach`].
+/// First of the list: a node is put there with Release, and found with Acquire.
 static FIRST: AtomicPtr<Attached> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Lanes that threads of this process ever claimed, counted from lane 0.
-static LANES_USED: AtomicUsize = AtomicUsize::new(1);
+/// Lanes that threads of this process ever claimed.
+static LANES_USED: UsedLanes<AtomicU64> = UsedLanes::new(AtomicU64::new(1));
 
 impl Attached {
     pub(crate) fn new(
@@ -91,7 +92,8 @@ fn close(fd: RawFd) {
 /// All regions that this process ever built.
 pub(crate) fn attached() -> impl Iterator<Item = &'static Attached> {
     let load = |at: &AtomicPtr<Attached>| {
-        let node = at.load(Ordering::SeqCst);
+        // SYNC(region-list): whoever finds a node finds it whole, and all nodes behind it.
+        let node = at.load(Ordering::Acquire);
         // SAFETY: a pointer in the list is null or comes from `Box::leak` in `attach`, and nodes are never freed.
         unsafe { node.as_ref() }
     };
@@ -157,34 +159,28 @@ extern "C" fn after_fork_in_parent() {
 pub(crate) fn attach(region: Attached) -> &'static Attached {
     install_hooks();
     let region: &'static Attached = Box::leak(Box::new(region));
-    let mut first = FIRST.load(Ordering::SeqCst);
+    let mut first = FIRST.load(Ordering::Acquire);
     loop {
-        region.next.store(first, Ordering::SeqCst);
+        region.next.store(first, Ordering::Relaxed);
         let node = std::ptr::from_ref(region).cast_mut();
-        // SYNC(attach): a thread that claims a lane either finds this region in the list (and raises its lanes), or its
-        // raise of LANES_USED is seen below: all four are SeqCst, so one of the two must hold.
-        match FIRST.compare_exchange(first, node, Ordering::SeqCst, Ordering::SeqCst) {
+        // SYNC(region-list): the node is whole, and in the list before it asks which lanes are used.
+        match FIRST.compare_exchange(first, node, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => break,
             Err(now) => first = now,
         }
     }
-    let used = LANES_USED.load(Ordering::SeqCst) as u64;
-    region.control(Control::LANES_USED).fetch_max(used, Ordering::SeqCst);
+    LANES_USED.attached(region.control(Control::LANES_USED));
     region
 }
 
 /// Makes a newly claimed lane known to the readers of every region, before its first value is written.
 pub(crate) fn publish_lane(lane: usize) {
-    // SYNC(attach): see `attach`.
-    let used = LANES_USED.fetch_max(lane + 1, Ordering::SeqCst).max(lane + 1) as u64;
-    for region in attached() {
-        region.control(Control::LANES_USED).fetch_max(used, Ordering::SeqCst);
-    }
+    LANES_USED.claimed(lane as u64, || attached().map(|region| region.control(Control::LANES_USED)));
 }
 
 /// Lanes that may hold values.
 pub(crate) fn lanes_used() -> usize {
-    LANES_USED.load(Ordering::SeqCst)
+    LANES_USED.get() as usize
 }
 
 /// Counts, in every region, a thread that found no lane; housekeeping says it once.

@@ -1,11 +1,11 @@
 //! The region as its application holds it: where families are registered, and what is closed at the end.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::time::ClockId;
-use tachograph_layout::{Control, Kind, RegionState};
+use tachograph_layout::{Control, Kind, RegionState, publish};
 
 use crate::gauge::GaugeNumber;
 use crate::labels::{Family, LabelSet};
@@ -284,9 +284,8 @@ impl Inner {
             return;
         }
         let now = housekeeping::clock_ns(ClockId::Realtime);
-        self.attached.control(Control::STATE_REALTIME_NS).store(now, Relaxed);
         // SYNC(region-live): the last word of this region; a reader that finds it finds every value before it.
-        self.attached.control(Control::STATE).store(state.to_wire(), Release);
+        publish(|word| Some(self.attached.control(Control::STATE + word as u64 * 8)), &[state.to_wire(), now]);
         self.attached.release();
     }
 }

@@ -4,12 +4,12 @@
 //! everything that it refers to is stored before its state word, and its state word before the high-water mark.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::time::ClockId;
 use tachograph_layout::{
-    Aggregation, CellShape, Control, FamilyRecord, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind, SeriesRecord,
-    SlotState, SlotWord, StrRef, Words, publish,
+    Aggregation, CellShape, Control, FamilyRecord, HighWater, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind,
+    SeriesRecord, SlotState, SlotWord, StrRef, Words, append, publish,
 };
 
 use crate::histogram::Search;
@@ -232,8 +232,6 @@ impl Registry {
             created_realtime_ns: now,
             ..FamilyRecord::default()
         };
-        // SYNC(family-publish): a reader that finds the family live finds its strings and its record complete.
-        self.record(SectionKind::Families, family_index, &family);
         for (control, value) in [
             (Control::STRINGS_USED, self.used.strings),
             (Control::CELLS_USED, self.used.cells),
@@ -242,25 +240,28 @@ impl Registry {
         ] {
             self.attached.control(control).store(value, Relaxed);
         }
-        // SYNC(families-used): a reader that finds a series below its high-water mark finds the series' family.
-        self.attached.control(Control::FAMILIES_USED).store(self.used.families, Release);
-
-        for (index, (block, labels)) in blocks.iter().zip(labels).enumerate() {
-            let record = SeriesRecord {
-                state: live,
-                family: family_index as u32,
-                cells: request.shape.cells,
-                cell: first_cell + index as u64 * cells,
-                labels,
-                created_realtime_ns: now,
-                labels_hash: fnv1a(FNV_START, block),
-                ..SeriesRecord::default()
-            };
-            // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
-            self.record(SectionKind::Series, first_series + index as u64, &record);
-        }
-        // SYNC(series-used): below this mark every slot was published.
-        self.attached.control(Control::SERIES_USED).store(self.used.series, Release);
+        append(
+            (self.attached.control(Control::FAMILIES_USED), self.attached.control(Control::SERIES_USED)),
+            HighWater { families: self.used.families, series: self.used.series },
+            // SYNC(family-publish): a reader that finds the family live finds its strings and its record complete.
+            || self.record(SectionKind::Families, family_index, &family),
+            || {
+                for (index, (block, labels)) in blocks.iter().zip(labels).enumerate() {
+                    let record = SeriesRecord {
+                        state: live,
+                        family: family_index as u32,
+                        cells: request.shape.cells,
+                        cell: first_cell + index as u64 * cells,
+                        labels,
+                        created_realtime_ns: now,
+                        labels_hash: fnv1a(FNV_START, block),
+                        ..SeriesRecord::default()
+                    };
+                    // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
+                    self.record(SectionKind::Series, first_series + index as u64, &record);
+                }
+            },
+        );
 
         if matches!(request.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
             let mut watermarks = self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

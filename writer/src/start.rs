@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::time::ClockId;
 use tachograph_layout::{
     Control, Header, LANE_HEADER_CELLS, LAYOUT_MAJOR, LAYOUT_MINOR, Layout, MapError, MemoryLock, RegionState,
-    SectionKind, Words, WriterMap,
+    SectionKind, Words, WriterMap, publish,
 };
 
 use crate::archive::{self, Rules};
@@ -182,16 +182,13 @@ impl Plan {
         for (index, word) in (0..).zip(header.as_words().iter().copied()) {
             put(index * 8, word);
         }
-        put(Control::STATE_REALTIME_NS, realtime);
         put(Control::CELLS_USED, LANE_HEADER_CELLS as u64);
         put(Control::LANES_USED, 1);
         put(Control::TICKS, 0);
         put(Control::TICK_MONOTONIC_NS, monotonic);
         put(Control::TICK_REALTIME_NS, realtime);
-        if let Some(state) = map.word(Control::STATE) {
-            // SYNC(region-live): whoever loads a state other than Building sees the header and all control words.
-            state.store(RegionState::Live.to_wire(), Ordering::Release);
-        }
+        // SYNC(region-live): whoever loads a state other than Building sees the header and all control words.
+        publish(|word| map.word(Control::STATE + word as u64 * 8), &[RegionState::Live.to_wire(), realtime]);
     }
 
     fn header(&self, uuid: [u8; 16], memory_lock: MemoryLock) -> Header {

@@ -23,8 +23,7 @@ pub(crate) fn add(cell: LaneCell, n: u64, order: Ordering) {
 #[inline]
 fn add_own(cell: LaneCell, lane: LaneOffset, n: u64, order: Ordering) {
     // The lane is this thread's own, so nobody else stores to the word.
-    let word = cell.at(lane);
-    word.store(word.load(Relaxed).wrapping_add(n), order);
+    tachograph_layout::add_own(cell.at(lane), n, order);
 }
 
 #[cold]

@@ -1,9 +1,9 @@
 //! Up-down counters: what goes up and down from many threads, as two monotone cells a lane.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use tachograph_layout::{Kind, LaneBlock, LaneCells, Number, WriterMap};
+use tachograph_layout::{Kind, LaneBlock, LaneCells, Number, WriterMap, downs_then_ups};
 
 use crate::metric::sealed::Handle;
 use crate::register::Place;
@@ -74,10 +74,9 @@ impl UpDownCounter {
     /// Ups less downs now. Reads every lane that was ever used: not for hot loops.
     #[must_use]
     pub fn get(self) -> i64 {
-        let downs = tally::sum(self.0.cell::<1>());
-        // SYNC(updown): every up that came before a down counted above is seen below.
-        fence(Acquire);
-        tally::sum(self.0.cell::<0>()).wrapping_sub(downs) as i64
+        let (ups, downs) = (self.0.cell::<0>(), self.0.cell::<1>());
+        let (downs, ups) = downs_then_ups::<AtomicU64, _, _>(|| tally::sum(downs), || tally::sum(ups));
+        ups.wrapping_sub(downs) as i64
     }
 }
 

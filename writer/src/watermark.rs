@@ -9,6 +9,7 @@ use crate::metric::sealed::Handle;
 use crate::register::Place;
 use crate::shape::Shape;
 use crate::tally::lanes;
+use crate::window::raise_own;
 use crate::{Desc, housekeeping, lane};
 
 /// The largest of the `i64` values recorded.
@@ -68,14 +69,8 @@ impl Watermark {
     #[inline]
     fn record_own(self, lane: LaneOffset, value: i64) {
         let bits = Ordered::from_i64(value).bits();
-        let window = self.window().at(lane);
-        if bits > window.load(Relaxed) {
-            window.store(bits, Relaxed);
-            let ever = self.0.cell::<2>().at(lane);
-            if bits > ever.load(Relaxed) {
-                ever.store(bits, Relaxed);
-                self.0.cell::<3>().at(lane).store(housekeeping::coarse_realtime_ns(), Relaxed);
-            }
+        if raise_own(self.window().at(lane), bits) && raise_own(self.0.cell::<2>().at(lane), bits) {
+            self.0.cell::<3>().at(lane).store(housekeeping::coarse_realtime_ns(), Relaxed);
         }
     }
 
