@@ -5,6 +5,7 @@
 //! load goes on and reads 0. Whoever reads asks [`Guarded::is_damaged`] afterwards and throws the result away. Any other
 //! SIGBUS goes to the handler that was there before. This is the exporter's one file with unsafe code.
 
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
@@ -13,12 +14,13 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use rustix::mm::{MapFlags, ProtFlags};
 use tachograph_layout::{ReaderMap, WordView};
 
-/// Maps that may be guarded at once; more are read without a guard (their length is still asked before each read).
+/// Maps that may be guarded at once. No map is read without a guard, so this bounds how many regions are.
 const SLOTS: usize = 4096;
 
 /// Start of a slot's range while it is being filled.
 const FILLING: usize = 1;
 
+#[derive(Debug)]
 struct Slot {
     /// First address; 0 while the slot is free.
     start: AtomicUsize,
@@ -40,29 +42,37 @@ pub(crate) struct Guarded {
     map: ReaderMap,
 }
 
-/// A slot of the table, or none where all are taken.
+/// A slot of the table.
 #[derive(Debug)]
-struct Range(Option<usize>);
+struct Range(&'static Slot);
 
 impl Guarded {
     /// Puts a map under guard.
-    pub(crate) fn new(map: ReaderMap) -> Self {
+    ///
+    /// # Errors
+    /// Where every slot is taken: a map without guard would be a way to end the process.
+    pub(crate) fn new(map: ReaderMap) -> io::Result<Self> {
         install();
+        Self::in_table(map, &GUARDED)
+    }
+
+    fn in_table(map: ReaderMap, table: &'static [Slot]) -> io::Result<Self> {
         let addresses = map.addresses();
         let free = |slot: &Slot| {
             // Relaxed: the slot's other words are stored after the claim by this thread alone.
             slot.start.compare_exchange(0, FILLING, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
-        let slot = GUARDED.iter().position(free);
-        if let Some(slot) = slot.and_then(|index| GUARDED.get(index)) {
-            // Orders the claim before the length: see the handler's second look at the start.
-            fence(Ordering::Release);
-            slot.damaged.store(false, Ordering::Relaxed);
-            slot.len.store(addresses.len(), Ordering::Relaxed);
-            // SYNC(guard-slot): the handler that finds the start finds this range's length and mark.
-            slot.start.store(addresses.start, Ordering::Release);
-        }
-        Self { range: Range(slot), map }
+        let slot = table.iter().find(|slot| free(slot));
+        let slot = slot.ok_or_else(|| {
+            io::Error::other(format!("{} regions are open, and no more are read at once", table.len()))
+        })?;
+        // Orders the claim before the length: see the handler's second look at the start.
+        fence(Ordering::Release);
+        slot.damaged.store(false, Ordering::Relaxed);
+        slot.len.store(addresses.len(), Ordering::Relaxed);
+        // SYNC(guard-slot): the handler that finds the start finds this range's length and mark.
+        slot.start.store(addresses.start, Ordering::Release);
+        Ok(Self { range: Range(slot), map })
     }
 
     /// The words of the map.
@@ -72,15 +82,13 @@ impl Guarded {
 
     /// Whether a page was missing at some load since the map was made: then zeros stand for what was there.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.range.0.and_then(|index| GUARDED.get(index)).is_some_and(|slot| slot.damaged.load(Ordering::Relaxed))
+        self.range.0.damaged.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Range {
     fn drop(&mut self) {
-        if let Some(slot) = self.0.and_then(|index| GUARDED.get(index)) {
-            slot.start.store(0, Ordering::Relaxed);
-        }
+        self.0.start.store(0, Ordering::Relaxed);
     }
 }
 
@@ -160,7 +168,7 @@ mod tests {
     fn a_file_cut_under_its_map_reads_as_zeros_and_is_marked() {
         let file = tempfile::tempfile_in("/dev/shm").expect("a file on tmpfs");
         file.set_len(1 << 20).expect("room");
-        let map = Guarded::new(ReaderMap::new(&file, 1 << 20).expect("a map"));
+        let map = Guarded::new(ReaderMap::new(&file, 1 << 20).expect("a map")).expect("a slot");
         assert_eq!(map.view().load(1 << 19), Some(0));
         assert!(!map.is_damaged());
         file.set_len(4096).expect("cut");
@@ -168,7 +176,108 @@ mod tests {
         assert!(map.view().copy(0, &mut words).is_some());
         assert!(words.iter().all(|word| *word == 0));
         assert!(map.is_damaged());
-        let other = Guarded::new(ReaderMap::new(&file, 4096).expect("a map"));
+        let other = Guarded::new(ReaderMap::new(&file, 4096).expect("a map")).expect("a slot");
         assert!(!other.is_damaged(), "the mark is the map's own");
+    }
+
+    /// A file of a MiB on tmpfs, mapped.
+    fn mapped() -> (std::fs::File, ReaderMap) {
+        let file = tempfile::tempfile_in("/dev/shm").expect("a file on tmpfs");
+        file.set_len(1 << 20).expect("room");
+        let map = ReaderMap::new(&file, 1 << 20).expect("a map");
+        (file, map)
+    }
+
+    #[test]
+    fn threads_that_fault_at_once_all_go_on() {
+        let (file, map) = mapped();
+        let map = Guarded::new(map).expect("a slot");
+        let (_whole, other) = mapped();
+        let other = Guarded::new(other).expect("a slot");
+        let start = std::sync::Barrier::new(5);
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let (map, other, start) = (&map, &other, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    // From the end and from the start, so that one's zero pages are put over another's.
+                    for page in 0..256 {
+                        let page = if thread % 2 == 0 { page } else { 255 - page };
+                        assert_eq!(map.view().load(page * 4096), Some(0));
+                        assert_eq!(other.view().load(page * 4096), Some(0));
+                    }
+                });
+            }
+            file.set_len(0).expect("cut");
+            start.wait();
+        });
+        assert!(map.is_damaged());
+        assert!(!other.is_damaged(), "a map beside it is whole");
+    }
+
+    #[test]
+    fn no_map_is_read_without_a_guard() {
+        static FEW: [Slot; 2] =
+            [const { Slot { start: AtomicUsize::new(0), len: AtomicUsize::new(0), damaged: AtomicBool::new(false) } };
+                2];
+        let guarded = || Guarded::in_table(mapped().1, &FEW);
+        let (first, _second) = (guarded().expect("a slot"), guarded().expect("a slot"));
+        assert!(guarded().is_err_and(|error| error.to_string().contains("2 regions are open")));
+        drop(first);
+        assert!(guarded().is_ok(), "a slot is given back");
+    }
+
+    /// Says to a child process of the tests which handler it is to have before ours.
+    const CHILD: &str = "TACHOGRAPH_TEST_SIGBUS";
+
+    /// Runs `a_child_that_faults_outside` in a process of its own.
+    fn fault_outside(before: &str) -> std::process::ExitStatus {
+        let test = std::env::current_exe().expect("the test's own path");
+        let mut child = std::process::Command::new(test);
+        child.args(["--exact", "guard::tests::a_child_that_faults_outside", "--include-ignored"]).env(CHILD, before);
+        child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status().expect("a child")
+    }
+
+    extern "C" fn three_arguments(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+        // SAFETY: a handler with SA_SIGINFO is given a siginfo.
+        let code = if unsafe { info.as_ref() }.is_some() { 41 } else { 1 };
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(code) }
+    }
+
+    extern "C" fn one_argument(signal: libc::c_int) {
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(if signal == libc::SIGBUS { 42 } else { 1 }) }
+    }
+
+    #[test]
+    #[ignore = "the child of `other_faults_go_to_the_handler_that_was_there`"]
+    fn a_child_that_faults_outside() {
+        let handler = match std::env::var(CHILD).as_deref() {
+            Ok("three") => Some((SigHandler::SigAction(three_arguments), SaFlags::SA_SIGINFO)),
+            Ok("one") => Some((SigHandler::Handler(one_argument), SaFlags::empty())),
+            Ok(_) => None,
+            Err(_) => return,
+        };
+        if let Some((handler, flags)) = handler {
+            // SAFETY: the handlers only end the process.
+            unsafe { sigaction(Signal::SIGBUS, &SigAction::new(handler, flags, SigSet::empty())) }.expect("a handler");
+        }
+        let (file, map) = mapped();
+        let guarded = Guarded::new(map).expect("a slot");
+        let (outside_file, outside) = mapped();
+        file.set_len(0).expect("cut");
+        assert_eq!(guarded.view().load(0), Some(0), "the guard works beside the handler");
+        outside_file.set_len(0).expect("cut");
+        let _ = outside.view().load(0);
+        unreachable!("a fault outside every guarded map is not ours to mend");
+    }
+
+    #[test]
+    fn other_faults_go_to_the_handler_that_was_there() {
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(fault_outside("three").code(), Some(41));
+        assert_eq!(fault_outside("one").code(), Some(42));
+        assert_eq!(fault_outside("none").signal(), Some(libc::SIGBUS), "as it would have died without us");
     }
 }

@@ -15,6 +15,7 @@
 
 mod access;
 mod content;
+mod contest;
 mod directory;
 #[allow(unsafe_code)]
 mod guard;

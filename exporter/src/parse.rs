@@ -3,7 +3,7 @@
 //! Called by `reader.rs` and `verify.rs`. Every record is copied once and the copy is checked; work and memory are
 //! bounded by the sections, whatever the bytes say. What is wrong is left out and listed, and never fails the rest.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use tachograph_layout::{
@@ -11,6 +11,7 @@ use tachograph_layout::{
     SlotWord, StrRef, WordView, Words, exponential_buckets, exponential_upper,
 };
 
+use crate::contest::{self, Block};
 use crate::label_block;
 use crate::schema::{Family, Kind, Number, Schema, Series};
 
@@ -42,7 +43,6 @@ pub(crate) fn high_water(view: WordView<'_>, sections: &SectionTable) -> HighWat
 pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
     let used = high_water(view, sections);
     let section = |kind| sections.section(kind);
-    let text_bytes = section(SectionKind::Strings).count + section(SectionKind::LabelAreas).count;
     let mut parser = Parser {
         view,
         sections,
@@ -50,14 +50,15 @@ pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
         schema: Schema::default(),
         open_slots: Vec::new(),
         exposed: HashMap::new(),
-        blocks: BTreeMap::new(),
         // A writer that shares equal strings may refer to one more than once; a file that refers to all of them over
         // and over must not cost more than a small multiple of its own size.
-        text_budget: text_bytes + 256 * used.series,
+        text_budget: view.len(),
         bounds_budget: section(SectionKind::Bounds).count + sections.cells(),
         shown_budget: SHOWN_SHARE * view.len() + SHOWN_FREE,
         cells: Taken::new(sections.cells()),
         lines: Taken::new(section(SectionKind::Shared).count),
+        contested: false,
+        standing: HashMap::new(),
     };
     for (offset, kind, name) in [
         (Control::SERIES_USED, SectionKind::Series, "series_used"),
@@ -68,8 +69,15 @@ pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
             parser.schema.damage(format!("control word {name}"), format_args!("{found} of {capacity}"));
         }
     }
-    for index in 0..used.families {
-        parser.family(index);
+    let families = parser.families();
+    let blocks = parser.blocks(&families);
+    let outvoted = contest::outvoted(view, section(SectionKind::Series), &blocks);
+    for (index, record) in (0..).zip(&families) {
+        parser.family(index, record.as_ref(), outvoted.contains(&index));
+    }
+    parser.strays(blocks);
+    if parser.contested {
+        parser.settle_cells();
     }
     Parsed { schema: parser.schema, used, open_slots: parser.open_slots }
 }
@@ -88,9 +96,7 @@ struct Parser<'a> {
     open_slots: Vec<(u32, u64)>,
     /// Every name that some format shows, with the family that shows it.
     exposed: HashMap<String, String>,
-    /// First slot of each accepted family's block, and its end.
-    blocks: BTreeMap<u32, u64>,
-    /// Bytes of text that may still be copied.
+    /// Bytes of text that may still be copied, less what each string may take without asking ([`FREE_TEXT`]).
     text_budget: u64,
     /// Histogram bounds that may still be made.
     bounds_budget: u64,
@@ -100,7 +106,17 @@ struct Parser<'a> {
     cells: Taken,
     /// Lines of the shared plane that a series owns.
     lines: Taken,
+    /// Whether two series own one cell.
+    contested: bool,
+    /// The families that were accepted, by their index in the region, with their index in the schema.
+    standing: HashMap<u64, usize>,
 }
+
+/// Bytes that any string may have without asking the budget, so that what one damaged record refers to can't keep the
+/// others from being read.
+const FREE_TEXT: u64 = 256;
+/// What a name out of a list of names costs beyond its bytes.
+const NAME_COST: u64 = 64;
 
 /// Bytes of exposition that a byte of the file may make. An honest region of labelled histograms makes fewer than it
 /// has bytes itself, since each bucket's line has a cell in every lane.
@@ -116,7 +132,7 @@ impl Taken {
         Self(vec![0; cells.div_ceil(64) as usize])
     }
 
-    /// Takes a run of cells; says whether all of them were free. (Taken or not, they have an owner from then on.)
+    /// Takes a run of cells; says whether all of them were free.
     fn take(&mut self, first: u64, count: u64) -> bool {
         (first..first.saturating_add(count)).fold(true, |free, cell| {
             let Some(word) = self.0.get_mut((cell / 64) as usize) else { return false };
@@ -129,22 +145,45 @@ impl Taken {
 }
 
 impl Parser<'_> {
-    fn family(&mut self, index: u64) {
-        let place = format!("family {index}");
+    /// The records of all families in use; `None` for one that is not all in the file.
+    fn families(&self) -> Vec<Option<FamilyRecord>> {
         let families = self.sections.section(SectionKind::Families);
         // SYNC(family-publish): whoever finds the record live sees all of it, and its strings.
-        let Some(record) = families.entry(index).and_then(|entry| self.view.record::<FamilyRecord>(entry)) else {
+        let record = |index| families.entry(index).and_then(|entry| self.view.record::<FamilyRecord>(entry));
+        (0..self.used.families).map(record).collect()
+    }
+
+    /// The slots that these families claim, as far as their records can be used at all.
+    fn blocks(&self, families: &[Option<FamilyRecord>]) -> Vec<Block> {
+        let claims = |(family, record): (u64, &Option<FamilyRecord>)| {
+            let record = record.as_ref().filter(|record| self.check_record(record).is_ok())?;
+            Some(Block { family, slots: block(record) }).filter(|block| !block.slots.is_empty())
+        };
+        (0..).zip(families).filter_map(claims).collect()
+    }
+
+    fn check_record(&self, record: &FamilyRecord) -> Result<(), String> {
+        let count = |kind| self.sections.section(kind).count;
+        let capacities = (count(SectionKind::Series), count(SectionKind::Bounds), count(SectionKind::LabelAreas));
+        record.check(capacities.0, capacities.1, capacities.2).map_err(|error| error.to_string())?;
+        if record.slot().is_readable() {
+            return Ok(());
+        }
+        Err(format!("state {:?} below the high-water mark", record.slot().state()))
+    }
+
+    fn family(&mut self, index: u64, record: Option<&FamilyRecord>, outvoted: bool) {
+        let place = format!("family {index}");
+        let Some(record) = record else {
             return self.schema.damage(place, "its record is outside the file");
         };
-        match self.checked_family(&record) {
+        match self.checked_family(record, outvoted) {
             Ok(family) => {
-                if record.series_slots > 0 {
-                    self.blocks.insert(record.first_series, block(&record).end);
-                }
                 for name in exposed(&family) {
                     self.exposed.insert(name, family.name.clone());
                 }
-                self.series(index, &record, family);
+                self.standing.insert(index, self.schema.families.len());
+                self.series(index, record, family);
             }
             Err(what) => {
                 let name = self.text(SectionKind::Strings, record.name, "name").unwrap_or_default();
@@ -154,12 +193,11 @@ impl Parser<'_> {
         }
     }
 
-    fn checked_family(&mut self, record: &FamilyRecord) -> Result<Family, String> {
-        let count = |kind| self.sections.section(kind).count;
-        let capacities = (count(SectionKind::Series), count(SectionKind::Bounds), count(SectionKind::LabelAreas));
-        record.check(capacities.0, capacities.1, capacities.2).map_err(|error| error.to_string())?;
-        if !record.slot().is_readable() {
-            return Err(format!("state {:?} below the high-water mark", record.slot().state()));
+    fn checked_family(&mut self, record: &FamilyRecord, outvoted: bool) -> Result<Family, String> {
+        self.check_record(record)?;
+        let slots = block(record);
+        if outvoted {
+            return Err(format!("its series {}..{} overlap another family's", slots.start, slots.end));
         }
         let (kind, number, aggregation) = record.meaning().map_err(|error| error.to_string())?;
         check_number(kind, number)?;
@@ -183,11 +221,6 @@ impl Parser<'_> {
         check_names(&family)?;
         if let Some((name, other)) = exposed(&family).find_map(|name| self.exposed.get_key_value(&name)) {
             return Err(format!("shows {name}, as family {other} does"));
-        }
-        let slots = block(record);
-        let before = self.blocks.range(..slots.end.min(u64::from(u32::MAX)) as u32).next_back();
-        if before.is_some_and(|(_, end)| *end > slots.start && !slots.is_empty()) {
-            return Err(format!("its series {}..{} overlap another family's", slots.start, slots.end));
         }
         family.bounds = self.bounds(record, &family)?;
         Ok(family)
@@ -252,9 +285,8 @@ impl Parser<'_> {
                 return Err(format!("cell {} is one of the lane's header", record.cell));
             }
             let taken = if shared { &mut self.lines } else { &mut self.cells };
-            if !taken.take(record.cell, u64::from(record.cells)) {
-                return Err(format!("cells {}..+{} are another series' too", record.cell, record.cells));
-            }
+            let free = taken.take(record.cell, u64::from(record.cells));
+            self.contested |= !free;
             let labels = self.labels(slot, &record, family_record, family)?;
             self.charge(family, &labels)?;
             Ok(labels)
@@ -275,6 +307,40 @@ impl Parser<'_> {
             cell: record.cell,
             cells: record.cells,
         }))
+    }
+
+    /// Counts the series in use that no block holds, though they name a family that is shown: its block is not what it
+    /// was. Those of families that were left out went with them.
+    fn strays(&mut self, mut blocks: Vec<Block>) {
+        blocks.sort_unstable_by_key(|block| block.slots.start);
+        let mut next = 0;
+        let rest = Block { family: u64::MAX, slots: self.used.series..self.used.series };
+        for block in blocks.into_iter().chain([rest]) {
+            for slot in next..block.slots.start.min(self.used.series) {
+                let named = contest::named(self.view, self.sections.section(SectionKind::Series), slot);
+                let family = named.and_then(|family| self.schema.families.get(*self.standing.get(&family)?));
+                if let Some(place) = family.map(|family| format!("series {slot} of {}", family.name)) {
+                    self.schema.damage(place, "the family's block of slots does not hold it");
+                }
+            }
+            next = next.max(block.slots.end);
+        }
+    }
+
+    /// Leaves out the series that claim cells of others.
+    fn settle_cells(&mut self) {
+        let word = |offset| self.view.load(offset).unwrap_or(0);
+        let ends = [word(Control::CELLS_USED), word(Control::SHARED_USED)];
+        let lost = contest::intruders(&self.schema, ends);
+        let all = std::mem::take(&mut self.schema);
+        self.schema = all.without(&lost);
+        for (series, lost) in all.series.iter().zip(lost) {
+            if lost {
+                let family = all.families.get(series.family).map_or("", |family| family.name.as_str());
+                let what = format_args!("cells {}..+{} are another series' too", series.cell, series.cells);
+                self.schema.damage(format!("series {} of {family}", series.slot), what);
+            }
+        }
     }
 
     fn labels(
@@ -319,6 +385,7 @@ impl Parser<'_> {
 
     fn label_names(&mut self, record: &FamilyRecord) -> Result<Vec<String>, String> {
         let joined = self.text(SectionKind::Strings, record.label_names, "label names")?;
+        self.spend(NAME_COST * joined.bytes().filter(|byte| *byte == b',').count() as u64)?;
         let names: Vec<String> = joined.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
         if names.len() != record.label_count as usize || joined.is_empty() != names.is_empty() {
             return Err(format!("{} label names where it says {}", names.len(), record.label_count));
@@ -386,12 +453,17 @@ impl Parser<'_> {
         let section = self.sections.section(section);
         let range = at.check(section.count).map_err(|error| format!("{field}: {error}"))?;
         let len = u64::from(at.len);
-        self.text_budget =
-            self.text_budget.checked_sub(len).ok_or("the region's strings are used more often than it can hold")?;
+        self.spend(len.saturating_sub(FREE_TEXT))?;
         let bytes = self.view.bytes(section.offset + range.start, len);
         let bytes = bytes.ok_or_else(|| format!("{field}: outside the file"))?;
         String::from_utf8(bytes)
             .map_err(|error| format!("{field}: no UTF-8 after {} bytes", error.utf8_error().valid_up_to()))
+    }
+
+    fn spend(&mut self, bytes: u64) -> Result<(), String> {
+        self.text_budget =
+            self.text_budget.checked_sub(bytes).ok_or("the region's strings are used more often than it can hold")?;
+        Ok(())
     }
 }
 

@@ -237,7 +237,7 @@ impl RegionReader {
         let open = |series: &crate::Series| schema.families.get(series.family).is_some_and(|family| family.open);
         let lost: Vec<bool> =
             schema.series.iter().map(|series| open(series) && gone(series.slot, series.generation)).collect();
-        if lost.contains(&true) { Arc::new(without(schema, &lost)) } else { Arc::clone(schema) }
+        if lost.contains(&true) { Arc::new(schema.without(&lost)) } else { Arc::clone(schema) }
     }
 
     fn info_with(&self, verdict: Verdict, dropped_observations: u64) -> RegionInfo {
@@ -318,22 +318,6 @@ impl Cache {
         let open_slots = Arc::new(parsed.open_slots);
         self.structure.insert(Structure { word, used: parsed.used, schema, plan, open_slots }).clone()
     }
-}
-
-/// A schema without some of its series.
-fn without(schema: &Schema, lost: &[bool]) -> Schema {
-    let mut left = Schema { series: Vec::with_capacity(schema.series.len()), ..schema.clone() };
-    left.series.clear();
-    for family in &mut left.families {
-        let start = left.series.len();
-        for index in family.series.clone() {
-            if let (Some(series), Some(false)) = (schema.series.get(index), lost.get(index)) {
-                left.series.push(series.clone());
-            }
-        }
-        family.series = start..left.series.len();
-    }
-    left
 }
 
 /// A foreign string without control characters, which would move a terminal's cursor or break a line.

@@ -181,7 +181,7 @@ impl RegionFile {
         if let Some(allocated) = holes(&file, &stat) {
             return Err(OpenError::Sparse { path: path.to_owned(), allocated, len });
         }
-        let map = Guarded::new(ReaderMap::new(&file, len).map_err(read)?);
+        let map = ReaderMap::new(&file, len).and_then(Guarded::new).map_err(read)?;
         let own_name = path.file_name().is_some_and(|file| *file == *format!("{name}.tacho"));
         let lock = own_name.then(|| path.with_file_name(format!("{name}.lock")));
         let in_archive = is_in_archive(path);
@@ -220,10 +220,12 @@ impl RegionFile {
     }
 
     /// Whether the path still leads to this file and the file still holds this region. The inode can't be used again
-    /// while the file is held open, but a copy may be written over in place.
+    /// while the file is held open, but a copy may be written over in place. A map that lost pages is not that of the
+    /// file any more, even where the file was mended since.
     pub(crate) fn is_current(&self) -> bool {
         let mut uuid = [0_u8; 16];
-        !self.is_replaced()
+        !self.map.is_damaged()
+            && !self.is_replaced()
             && self.file.read_exact_at(&mut uuid, std::mem::offset_of!(Header, uuid) as u64).is_ok()
             && uuid == self.header.uuid
             && self.length().is_ok_and(|length| length == self.header.file_len)

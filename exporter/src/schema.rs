@@ -36,6 +36,27 @@ impl Schema {
         self.damaged.len() as u64 + self.damaged_more
     }
 
+    /// This schema without the series that `lost` marks, by index.
+    pub(crate) fn without(&self, lost: &[bool]) -> Self {
+        let mut left = Self { series: Vec::with_capacity(self.series.len()), ..self.headless() };
+        for family in &mut left.families {
+            let start = left.series.len();
+            for index in family.series.clone() {
+                if let (Some(series), Some(false)) = (self.series.get(index), lost.get(index)) {
+                    left.series.push(series.clone());
+                }
+            }
+            family.series = start..left.series.len();
+        }
+        left
+    }
+
+    /// This schema without any of its series; the families still say where theirs stood.
+    fn headless(&self) -> Self {
+        let Self { families, damaged, damaged_more, .. } = self;
+        Self { families: families.clone(), series: Vec::new(), damaged: damaged.clone(), damaged_more: *damaged_more }
+    }
+
     /// Puts one more on the list of what was left out, or counts it where the list is full.
     pub(crate) fn damage(&mut self, place: impl Into<String>, what: impl std::fmt::Display) {
         if self.damaged.len() < Self::MAX_DAMAGED {

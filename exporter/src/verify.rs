@@ -46,8 +46,42 @@ impl Finding {
     }
 }
 
-/// Most findings of one kind of structure that are listed.
-const MOST: usize = 1_000;
+/// Findings of one kind of structure: the first [`Listed::MOST`], and how many more there are. So that a file can't make
+/// a list that is larger than itself.
+#[derive(Debug, Default)]
+struct Listed {
+    list: Vec<Finding>,
+    more: u64,
+}
+
+impl Listed {
+    /// Most findings of one kind of structure that are listed.
+    const MOST: usize = 1_000;
+
+    fn error(&mut self, place: impl Display, what: impl Display) {
+        self.push(|| Finding::error(place.to_string(), what));
+    }
+
+    fn push(&mut self, finding: impl FnOnce() -> Finding) {
+        if self.list.len() < Self::MOST {
+            self.list.push(finding());
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        findings.into_iter().for_each(|finding| self.push(|| finding));
+    }
+
+    /// All of them, with one more that counts those that are not listed.
+    fn into_findings(mut self, place: &str) -> Vec<Finding> {
+        if self.more > 0 {
+            self.list.push(Finding::error(place, format_args!("{} more findings", self.more)));
+        }
+        self.list
+    }
+}
 
 /// All findings of a region whose file is as long as when it was mapped.
 pub(crate) fn verify(file: &RegionFile, verdict: Verdict) -> Vec<Finding> {
@@ -60,24 +94,14 @@ pub(crate) fn verify(file: &RegionFile, verdict: Verdict) -> Vec<Finding> {
         let what = format_args!("{} more are damaged", parsed.schema.damaged_more);
         findings.push(Finding::error("families and series", what));
     }
-    findings.extend(listed("cells", check.cells(&parsed)));
-    findings.extend(listed("families", check.free_families(&parsed)));
-    findings.extend(listed("series", check.free_series(&parsed)));
-    findings.extend(listed("notes", check.notes()));
-    findings.extend(listed("crash slots", check.crash_slots()));
-    findings.extend(listed("activities", check.activities()));
-    findings.extend(listed("pulses", check.pulses()));
+    findings.extend(check.cells(&parsed).into_findings("cells"));
+    findings.extend(check.free_families(&parsed).into_findings("families"));
+    findings.extend(check.free_series(&parsed).into_findings("series"));
+    findings.extend(check.notes().into_findings("notes"));
+    findings.extend(check.crash_slots().into_findings("crash slots"));
+    findings.extend(check.activities().into_findings("activities"));
+    findings.extend(check.pulses().into_findings("pulses"));
     findings
-}
-
-/// The first findings of a kind, and how many more there are.
-fn listed(place: &str, all: Vec<Finding>) -> Vec<Finding> {
-    let more = all.len().saturating_sub(MOST);
-    let mut listed: Vec<Finding> = all.into_iter().take(MOST).collect();
-    if more > 0 {
-        listed.push(Finding::error(place, format_args!("{more} more findings")));
-    }
-    listed
 }
 
 struct Check<'a> {
@@ -167,8 +191,8 @@ impl Check<'_> {
     }
 
     /// No two series may own one cell, and none one beyond what is in use.
-    fn cells(&self, parsed: &Parsed) -> Vec<Finding> {
-        let mut findings = Vec::new();
+    fn cells(&self, parsed: &Parsed) -> Listed {
+        let mut findings = Listed::default();
         let (mut lanes, mut shared) = (Vec::new(), Vec::new());
         for series in &parsed.schema.series {
             let Some(family) = parsed.schema.families.get(series.family) else { continue };
@@ -186,11 +210,11 @@ impl Check<'_> {
                 let place = || format!("series {slot} of {family}");
                 if start < last.0 {
                     let what = format_args!("its {what} from {start} on are also those of series {}", last.1);
-                    findings.push(Finding::error(place(), what));
+                    findings.error(place(), what);
                 }
                 if end > used {
                     let what = format_args!("its {what} end at {end}, where {used} are in use");
-                    findings.push(Finding::error(place(), what));
+                    findings.error(place(), what);
                 }
                 last = last.max((end, slot));
             }
@@ -198,23 +222,24 @@ impl Check<'_> {
         findings
     }
 
-    /// Families past the high-water mark: free, or one that was being registered.
-    fn free_families(&self, parsed: &Parsed) -> Vec<Finding> {
+    /// Families past the high-water mark: free, or one that was being registered, since its mark follows right after.
+    fn free_families(&self, parsed: &Parsed) -> Listed {
         let section = self.section(SectionKind::Families);
-        // One family is published at a time, and its mark right after.
-        self.free_slots(section, parsed.used.families + 1, "family", |_| false)
+        let excused = |slot, mark| slot <= mark;
+        self.free_slots(section, parsed.used.families, Control::FAMILIES_USED, "family", excused)
     }
 
     /// Slots past the high-water mark: free, or of the family that was being registered.
-    fn free_series(&self, parsed: &Parsed) -> Vec<Finding> {
-        let newest = self.newest_family();
-        let registering = |slot: u64| {
-            newest.is_some_and(|family| {
+    fn free_series(&self, parsed: &Parsed) -> Listed {
+        let excused = |slot, mark| {
+            let registering = |family: FamilyRecord| {
                 let first = u64::from(family.first_series);
                 (first..first + u64::from(family.series_slots)).contains(&slot)
-            })
+            };
+            slot < mark || self.newest_family().is_some_and(registering)
         };
-        self.free_slots(self.section(SectionKind::Series), parsed.used.series, "series", registering)
+        let section = self.section(SectionKind::Series);
+        self.free_slots(section, parsed.used.series, Control::SERIES_USED, "series", excused)
     }
 
     /// The family that was published last, of which a writer that is not closed may not have marked all series yet.
@@ -227,53 +252,53 @@ impl Check<'_> {
         self.view.record(section.entry(used.checked_sub(1)?)?)
     }
 
-    fn free_slots(&self, section: Section, from: u64, what: &str, excused: impl Fn(u64) -> bool) -> Vec<Finding> {
-        let mut published = Vec::new();
+    /// Slots from `from` on that are published, unless excused by the mark as it is by then: a living writer goes on.
+    fn free_slots(
+        &self,
+        section: Section,
+        from: u64,
+        mark: u64,
+        what: &str,
+        excused: impl Fn(u64, u64) -> bool,
+    ) -> Listed {
+        let mut findings = Listed::default();
         for slot in from..section.count {
-            let word = SlotWord::from_bits(section.entry(slot).and_then(|entry| self.view.load(entry)).unwrap_or(0));
-            if !matches!(word.state(), Some(SlotState::Free | SlotState::Building)) && !excused(slot) {
-                published.push((slot, word));
+            let word = section.entry(slot).and_then(|entry| self.view.load_acquire(entry));
+            let word = SlotWord::from_bits(word.unwrap_or(0));
+            let mark = self.word(mark);
+            if matches!(word.state(), Some(SlotState::Free | SlotState::Building)) || excused(slot, mark) {
+                continue;
             }
-        }
-        let mark = match what {
-            "family" => Control::FAMILIES_USED,
-            _ => Control::SERIES_USED,
-        };
-        // A living writer may have moved the mark meanwhile.
-        let mark = self.view.load_acquire(mark).unwrap_or(0);
-        published.retain(|(slot, _)| *slot >= mark);
-        let finding = |(slot, word): (u64, SlotWord)| {
             let found = word.state().map_or_else(|| format!("word {:#x}", word.bits()), |state| format!("{state:?}"));
-            Finding::error(format!("{what} {slot}"), format_args!("{found}, past the high-water mark {mark}"))
-        };
-        published.into_iter().map(finding).collect()
+            findings.error(format_args!("{what} {slot}"), format_args!("{found}, past the high-water mark {mark}"));
+        }
+        findings
     }
 
-    fn notes(&self) -> Vec<Finding> {
+    fn notes(&self) -> Listed {
         let section = self.section(SectionKind::Notes);
-        let mut findings = Vec::new();
+        let mut findings = Listed::default();
         for slot in 0..section.count.min(1 << 16) {
             let Some(note) = self.committed::<NoteRecord>(section, slot, |note| note.sequence) else { continue };
             let place = format!("note {slot}");
             if (note.sequence - 1) % section.count != slot {
-                findings
-                    .push(Finding::error(&place, format_args!("number {} stands in the wrong slot", note.sequence)));
+                findings.error(&place, format_args!("number {} stands in the wrong slot", note.sequence));
             }
             if !(1..=5).contains(&note.level) {
-                findings.push(Finding::warning(&place, format_args!("level {} is none of 1 to 5", note.level)));
+                findings.push(|| Finding::warning(&place, format_args!("level {} is none of 1 to 5", note.level)));
             }
             findings.extend(text_finding(&place, "text", &note.text, u64::from(note.len)));
         }
         findings
     }
 
-    fn crash_slots(&self) -> Vec<Finding> {
+    fn crash_slots(&self) -> Listed {
         let section = self.section(SectionKind::Crash);
-        let mut findings = Vec::new();
+        let mut findings = Listed::default();
         if let Some(fatal) = self.committed::<FatalRecord>(section, CrashSlots::FATAL, |fatal| fatal.sequence) {
             if fatal.sequence != 1 || fatal.claim == 0 || !(1..=64).contains(&fatal.signal) {
                 let what = format_args!("sequence {}, claim {}, signal {}", fatal.sequence, fatal.claim, fatal.signal);
-                findings.push(Finding::error("fatal slot", what));
+                findings.error("fatal slot", what);
             }
             findings.extend(frames_finding("fatal slot", fatal.frame_count, fatal.frames.len()));
         }
@@ -283,8 +308,7 @@ impl Check<'_> {
             let ring = slot.checked_sub(CrashSlots::PANIC_RING);
             let expected = ring.is_none_or(|ring| (panic.sequence - 1) % CrashSlots::PANIC_RING_LEN == ring);
             if !expected {
-                findings
-                    .push(Finding::error(&place, format_args!("number {} stands in the wrong slot", panic.sequence)));
+                findings.error(&place, format_args!("number {} stands in the wrong slot", panic.sequence));
             }
             findings.extend(text_finding(&place, "message", &panic.message, u64::from(panic.message_len)));
             findings.extend(text_finding(&place, "place", &panic.place, u64::from(panic.place_len)));
@@ -293,10 +317,10 @@ impl Check<'_> {
         findings
     }
 
-    fn activities(&self) -> Vec<Finding> {
+    fn activities(&self) -> Listed {
         let section = self.section(SectionKind::Activities);
         let strings = self.section(SectionKind::Strings).count;
-        let mut findings = Vec::new();
+        let mut findings = Listed::default();
         for slot in 0..section.count.min(1 << 20) {
             let place = format!("activity {slot}");
             let read = |record: &ActivityRecord| SlotWord::from_bits(record.state);
@@ -311,9 +335,9 @@ impl Check<'_> {
         findings
     }
 
-    fn pulses(&self) -> Vec<Finding> {
+    fn pulses(&self) -> Listed {
         let section = self.section(SectionKind::Pulses);
-        let mut findings = Vec::new();
+        let mut findings = Listed::default();
         for slot in 0..section.count.min(1 << 16) {
             let place = format!("pulse {slot}");
             let read = |record: &PulseRecord| SlotWord::from_bits(record.state);
@@ -330,11 +354,11 @@ impl Check<'_> {
         slot: u64,
         state: impl Fn(&T) -> SlotWord,
         place: &str,
-        findings: &mut Vec<Finding>,
+        findings: &mut Listed,
     ) -> Option<T> {
         let (first, second): (T, T) = self.twice(section, slot)?;
         if state(&first).state().is_none() {
-            findings.push(Finding::error(place, format_args!("state word {:#x} is unknown", state(&first).bits())));
+            findings.error(place, format_args!("state word {:#x} is unknown", state(&first).bits()));
         }
         (state(&first).is_readable() && state(&first) == state(&second)).then_some(first)
     }

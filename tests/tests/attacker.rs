@@ -1,12 +1,15 @@
-//! A file that is rewritten and cut again and again while it is scraped: the server lives, and the healthy region's
-//! series are in every answer. `TACHOGRAPH_ATTACK_SECONDS` makes it longer than the few seconds of the test command.
+//! Files that are rewritten, cut and replaced again and again while they are scraped, several at once, each by an attacker of
+//! its own: the server lives, and the healthy region's series are in every answer. `TACHOGRAPH_ATTACK_SECONDS` makes it
+//! longer than the few seconds of the test command.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::stat::Mode;
 use tachograph::Region;
 use tachograph_tests::exposition::Exposition;
 use tachograph_tests::http::{free_port, get};
@@ -20,15 +23,119 @@ fn memory_and_descriptors(pid: u32) -> (u64, usize) {
     (kilobytes, std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").count())
 }
 
+/// One attack on a file.
+type Attack = fn(&mut Victim);
+
+/// One attacked file: its path, and the bytes of a whole region of its name.
+struct Victim {
+    path: PathBuf,
+    whole: Vec<u8>,
+    seed: u64,
+}
+
+impl Victim {
+    /// A copy of a region under another name, which stands in the header, too.
+    fn new(folder: &Path, name: &str, region: &[u8], seed: u64) -> Self {
+        let mut whole = region.to_vec();
+        whole[192..196].copy_from_slice(&(name.len() as u32).to_le_bytes());
+        whole[248..312].fill(0);
+        whole[248..248 + name.len()].copy_from_slice(name.as_bytes());
+        let victim = Self { path: folder.join(format!("{name}.tacho")), whole, seed };
+        std::fs::write(&victim.path, &victim.whole).expect("a copy");
+        victim
+    }
+
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.seed >> 16
+    }
+
+    /// The file, made anew where something else stands in its place.
+    fn file(&self) -> File {
+        if let Ok(file) = OpenOptions::new().write(true).open(&self.path) {
+            return file;
+        }
+        self.clear();
+        std::fs::write(&self.path, &self.whole).expect("a copy");
+        OpenOptions::new().write(true).open(&self.path).expect("the copy")
+    }
+
+    fn clear(&self) {
+        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
+    /// Changes words, cuts and extends.
+    fn scribble(&mut self) {
+        let file = self.file();
+        let (what, place, word) = (self.random(), self.random() % self.whole.len() as u64, self.random());
+        match what % 8 {
+            0 => file.set_len(place & !7).expect("cut"),
+            1 => file.set_len(self.whole.len() as u64 + place).expect("extended"),
+            2 => file.set_len(self.whole.len() as u64).expect("as long as it was"),
+            3 | 4 => file.write_all_at(&word.to_le_bytes(), place & !7).expect("scribbled"),
+            // The control block and the tables, where a word matters.
+            5 => file.write_all_at(&(word % 5_000).to_le_bytes(), (place % 150_000) & !7).expect("scribbled"),
+            _ => file.write_all_at(&self.whole, 0).expect("mended"),
+        }
+    }
+
+    /// A whole file whose header, control words and records lie.
+    fn lie(&mut self) {
+        let mut bytes = self.whole.clone();
+        for _ in 0..1 + self.random() % 6 {
+            let (what, place, value) = (self.random(), self.random() as usize, self.random());
+            let (start, len) = match what % 5 {
+                0 => (1_024, 768),     // the section table
+                1 => (4_096, 900),     // the control words
+                2 => (65_536, 4_096),  // the families
+                3 => (131_072, 8_192), // the series, unless there are more families than here
+                _ => (48, 900),        // the rest of the header
+            };
+            let at = (start + place % len) & !7;
+            let value = [value, value % 64, u64::MAX, 1 << (value % 64), value << 32][(what / 8 % 5) as usize];
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+        }
+        self.replace(&bytes);
+    }
+
+    /// Puts a file in the region's place, by rename.
+    fn replace(&self, bytes: &[u8]) {
+        let beside = self.path.with_extension("beside");
+        std::fs::write(&beside, bytes).expect("a file beside it");
+        if std::fs::rename(&beside, &self.path).is_err() {
+            self.clear();
+            std::fs::rename(&beside, &self.path).expect("nothing stands in its place");
+        }
+    }
+
+    /// Puts what is no file in its place.
+    fn impersonate(&mut self) {
+        self.clear();
+        match self.random() % 6 {
+            0 => std::os::unix::fs::symlink("/proc/self/mem", &self.path).expect("a link"),
+            1 => std::os::unix::fs::symlink(&self.path, &self.path).expect("a link to itself"),
+            2 => nix::unistd::mkfifo(&self.path, Mode::S_IRWXU).expect("a FIFO"),
+            3 => std::fs::create_dir(&self.path).expect("a directory"),
+            4 => {} // removed
+            _ => std::fs::write(&self.path, &self.whole).expect("the region again"),
+        }
+    }
+}
+
 #[test]
-fn the_server_outlives_a_file_that_is_cut_and_scribbled_over() {
+fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
     let seconds = std::env::var("TACHOGRAPH_ATTACK_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let folder = tmpfs::folder();
     let region = Region::builder("healthy").dir(folder.path()).build().expect("a region");
     let served = region.counter("app_served_total", "Requests served").expect("a counter");
     let whole = std::fs::read(region.path().expect("a file")).expect("the region's bytes");
-    let victim = folder.path().join("victim.tacho");
-    std::fs::write(&victim, &whole).expect("a copy");
+    let mut victims: Vec<(Victim, Attack)> = vec![
+        (Victim::new(folder.path(), "scribbled", &whole, 1), Victim::scribble),
+        (Victim::new(folder.path(), "scribbled-2", &whole, 2), Victim::scribble),
+        (Victim::new(folder.path(), "lying", &whole, 3), Victim::lie),
+        (Victim::new(folder.path(), "impersonated", &whole, 4), Victim::impersonate),
+    ];
 
     let port = free_port();
     let mut command = Command::new(binary("tacho"));
@@ -39,21 +146,21 @@ fn the_server_outlives_a_file_that_is_cut_and_scribbled_over() {
     eventually("the first scrape", Duration::from_secs(20), || get(port, "/metrics"));
 
     let stop = AtomicBool::new(false);
-    let scrapes = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let file = OpenOptions::new().write(true).open(&victim).expect("the copy");
-            let mut seed = 1_u64;
-            while !stop.load(Ordering::Relaxed) {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let place = (seed >> 16) % whole.len() as u64;
-                match seed >> 62 {
-                    0 => file.set_len(place & !7).expect("cut"),
-                    1 => file.set_len(whole.len() as u64).expect("grown again"),
-                    2 => file.write_all_at(&seed.to_le_bytes(), place & !7).expect("scribbled"),
-                    _ => file.write_all_at(&whole, 0).expect("mended"),
-                }
-            }
-        });
+    std::thread::scope(|scope| {
+        let attackers: Vec<_> = victims
+            .iter_mut()
+            .map(|(victim, attack)| {
+                let stop = &stop;
+                scope.spawn(move || {
+                    let mut attacks = 0_u64;
+                    while !stop.load(Ordering::Relaxed) {
+                        attack(victim);
+                        attacks += 1;
+                    }
+                    attacks
+                })
+            })
+            .collect();
         let start = Instant::now();
         let mut scrapes = 0_u64;
         let mut settled = None;
@@ -69,13 +176,28 @@ fn the_server_outlives_a_file_that_is_cut_and_scribbled_over() {
             }
         }
         stop.store(true, Ordering::Relaxed);
+        let attacks: Vec<u64> = attackers.into_iter().map(|attacker| attacker.join().expect("no panic")).collect();
         let (memory, descriptors) = settled.expect("half time passed");
         let (memory_now, descriptors_now) = memory_and_descriptors(server.0.id());
+        println!(
+            "{scrapes} scrapes, {attacks:?} attacks; memory {memory} KiB at half time, {memory_now} KiB at the end; \
+             descriptors {descriptors}, {descriptors_now}"
+        );
         assert!(memory_now < memory + 16 * 1024, "memory grew from {memory} to {memory_now} KiB");
         assert!(descriptors_now <= descriptors + 8, "descriptors grew from {descriptors} to {descriptors_now}");
-        scrapes
+        assert!(scrapes > 10, "only {scrapes} scrapes");
+        assert!(attacks.iter().all(|attacks| *attacks > 10), "{attacks:?} attacks");
     });
-    assert!(scrapes > 10, "only {scrapes} scrapes");
     assert_eq!(server.0.try_wait().expect("the server can be asked"), None, "the server lives");
+    // Once the attacks are over, what is whole is served again without a restart.
+    for (victim, _) in &victims {
+        victim.clear();
+        std::fs::write(&victim.path, &victim.whole).expect("the region again");
+    }
+    eventually("the mended regions", Duration::from_secs(20), || {
+        let body = get(port, "/metrics")?.body;
+        let up = |name: &str| body.contains(&format!("app_served_total{{tacho_region=\"{name}\"}}"));
+        ["scribbled", "scribbled-2", "lying", "impersonated"].into_iter().all(up).then_some(())
+    });
     region.close();
 }

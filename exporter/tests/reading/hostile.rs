@@ -327,3 +327,76 @@ fn what_is_shown_is_bounded_by_the_files_size() {
         schema.damaged
     );
 }
+
+/// A writer that keeps the structure word odd, or that changes it without end, keeps nobody from reading.
+#[test]
+fn a_structure_word_that_never_rests_ends_no_snapshot() {
+    let directory = directory();
+    let mut region = Region::full("mc-0");
+    region.control(Control::STRUCTURE, 7);
+    let path = region.write(directory.path());
+    let whole = |reader: &RegionReader| reader.snapshot().unwrap().schema.series.len();
+    let reader = RegionReader::open(&path).unwrap();
+    let series = whole(&reader);
+    assert!(series > 14, "as a copy: the odd word is final, and each slot is checked by itself");
+    let lock = crate::builder::hold_lock(directory.path(), "mc-0");
+    let reader = RegionReader::open(&path).unwrap();
+    assert_eq!(whole(&reader), series, "odd for good, its writer alive");
+
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut word = 8_u64;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                word += 1;
+                std::os::unix::fs::FileExt::write_all_at(&file, &word.to_le_bytes(), Control::STRUCTURE).unwrap();
+            }
+        });
+        for _ in 0..50 {
+            assert_eq!(whole(&reader), series, "another word each time");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    drop(lock);
+    assert_eq!(whole(&reader), series, "its writer died with the word odd");
+}
+
+/// Cut between the check of its length and the reading, or while it is read: an error, and only while it is cut.
+#[test]
+fn a_file_that_is_cut_while_it_is_read_is_told_so_and_read_again_once_mended() {
+    let directory = directory();
+    let region = Region::full("mc-0");
+    let path = region.write(directory.path());
+    let regions = tachograph_exporter::Directories::from_args(vec![directory.path().to_owned()]);
+    let mut cut = 0;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let (stop, region) = (&stop, &region);
+        scope.spawn(move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                file.set_len(70_000).unwrap();
+                std::os::unix::fs::FileExt::write_all_at(&file, &region.bytes, 0).unwrap();
+            }
+        });
+        let started = Instant::now();
+        while cut < 20 && started.elapsed() < Duration::from_secs(20) {
+            let Ok(reader) = RegionReader::open(&path) else { continue };
+            for _ in 0..4 {
+                match reader.snapshot() {
+                    Ok(_) => {}
+                    Err(ReadError::Cut { .. } | ReadError::CutShort { .. }) => cut += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let _ = (reader.verify(), reader.info(), regions.scan());
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(cut > 0, "the file was never cut under its reader");
+    std::fs::write(&path, &region.bytes).unwrap();
+    let scan = regions.scan();
+    assert_eq!((scan.regions.len(), scan.problems.len()), (1, 0), "{:?}", scan.problems);
+    assert!(scan.regions[0].snapshot().is_ok(), "mended in place, it is read again");
+}

@@ -4,6 +4,7 @@
 mod builder;
 mod directories;
 mod hostile;
+mod lying;
 mod values;
 mod verdicts;
 mod verifying;
