@@ -43,8 +43,8 @@ const STORED_BITS: u32 = f64::MANTISSA_DIGITS - 1;
 /// assert_eq!(exponential_upper(5, 16), 1.414213562373095); // 2^(1/2), less a bit: as in Prometheus' table
 /// ```
 #[must_use]
-pub fn exponential_upper(schema: i32, index: i32) -> f64 {
-    let schema = schema.clamp(0, MAX_SCHEMA);
+pub const fn exponential_upper(schema: i32, index: i32) -> f64 {
+    let schema = known(schema);
     let per_doubling = 1 << schema;
     let (exponent, step) = (index.div_euclid(per_doubling), index.rem_euclid(per_doubling) << (MAX_SCHEMA - schema));
     match exponent {
@@ -62,12 +62,16 @@ pub fn exponential_upper(schema: i32, index: i32) -> f64 {
 /// assert_eq!(exponential_index(0, 8.5), 4);
 /// ```
 #[must_use]
-pub fn exponential_index(schema: i32, value: f64) -> i32 {
-    let schema = schema.clamp(0, MAX_SCHEMA);
+pub const fn exponential_index(schema: i32, value: f64) -> i32 {
+    let schema = known(schema);
     let exponent = (value.to_bits() >> STORED_BITS & 0x7ff) as i32 - 1023;
     let significand = value.to_bits() & ((1 << STORED_BITS) - 1);
-    let below = SIGNIFICANDS.iter().step_by(1 << (MAX_SCHEMA - schema)).filter(|edge| **edge < significand).count();
-    (exponent << schema) + below as i32
+    let (mut below, mut step) = (0, 0);
+    while step < SIGNIFICANDS.len() && SIGNIFICANDS[step] < significand {
+        below += 1;
+        step += 1 << (MAX_SCHEMA - schema);
+    }
+    (exponent << schema) + below
 }
 
 /// Buckets of an exponential histogram over a range: first and last index, both inclusive, in the numbering of
@@ -84,14 +88,23 @@ pub fn exponential_index(schema: i32, value: f64) -> i32 {
 /// assert_eq!(tachograph_layout::exponential_buckets(0, -1.0, 8.0), None);
 /// ```
 #[must_use]
-pub fn exponential_buckets(schema: i32, lower: f64, upper: f64) -> Option<(i32, i32)> {
+pub const fn exponential_buckets(schema: i32, lower: f64, upper: f64) -> Option<(i32, i32)> {
     let range = lower.is_normal() && upper.is_normal() && 0.0 < lower && lower < upper;
-    if !range || !(0..=MAX_SCHEMA).contains(&schema) {
+    if !range || schema != known(schema) {
         return None;
     }
     let (first, last) = (exponential_index(schema, lower.next_up()), exponential_index(schema, upper));
-    let few = u32::try_from(last - first).is_ok_and(|steps| steps < MAX_EXPONENTIAL_BUCKETS);
-    (few && exponential_upper(schema, last).is_finite()).then_some((first, last))
+    let few = first <= last && last.abs_diff(first) < MAX_EXPONENTIAL_BUCKETS;
+    if few && exponential_upper(schema, last).is_finite() { Some((first, last)) } else { None }
+}
+
+/// The known schema that is nearest.
+const fn known(schema: i32) -> i32 {
+    match schema {
+        ..0 => 0,
+        0..=MAX_SCHEMA => schema,
+        _ => MAX_SCHEMA,
+    }
 }
 
 /// Lane cells of an exponential histogram: the zero bucket, the range's buckets, the overflow, then the sum.
@@ -100,9 +113,11 @@ pub fn exponential_buckets(schema: i32, lower: f64, upper: f64) -> Option<(i32, 
 /// assert_eq!(tachograph_layout::exponential_cells(0, 1.0, 8.0), Some(6));
 /// ```
 #[must_use]
-pub fn exponential_cells(schema: i32, lower: f64, upper: f64) -> Option<u32> {
-    let (first, last) = exponential_buckets(schema, lower, upper)?;
-    u32::try_from(last - first + 1).ok().map(|buckets| buckets + 3)
+pub const fn exponential_cells(schema: i32, lower: f64, upper: f64) -> Option<u32> {
+    match exponential_buckets(schema, lower, upper) {
+        Some((first, last)) => Some(last.abs_diff(first) + 4),
+        None => None,
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,15 @@
 //! time where const evaluation can. Derived by `#[derive(Metrics)]` or written by [`crate::metrics!`]; used by
 //! [`crate::Builder::fit`] and [`Region::metrics`].
 
-use tachograph_layout::{Aggregation, Kind};
+use std::ops::RangeInclusive;
+
+use tachograph_layout::{Aggregation, Kind, bounds_cells, exponential_cells};
 
 use crate::expansion::{check_label_names, refuse};
+use crate::histogram::edges::{DEFAULT, MOST_BOUNDS};
+use crate::naming::Broken;
 use crate::text::{Text, strip_suffix};
-use crate::{Desc, Needs, Region, RegisterError, Registrable, naming};
+use crate::{Buckets, Desc, Needs, Region, RegisterError, Registrable, naming};
 
 /// A group of metrics: declared by `#[derive(Metrics)]` or [`crate::metrics!`], sized by [`crate::Builder::fit`],
 /// registered by [`Region::metrics`].
@@ -100,23 +104,83 @@ struct Declared {
     help: &'static [&'static str],
     unit: &'static str,
     aggregation: Option<Aggregation>,
+    buckets: Asked,
     kind: Kind,
     labels: &'static [&'static str],
     series: u32,
     needs: fn(&Desc) -> Needs,
 }
 
+/// [`Buckets`] as constants.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    Nothing,
+    Bounds(&'static [f64]),
+    Exponential { schema: i32, lower: f64, upper: f64 },
+}
+
 impl Declared {
-    /// Cells of one series: of a lane, or lines of the shared plane.
+    /// Cells of one series: of a lane, or lines of the shared plane. None where registration will refuse the buckets.
     const fn cells(&self) -> u32 {
-        match self.kind {
-            Kind::Info => 0,
-            Kind::Counter | Kind::Gauge | Kind::StateSet => 1,
-            Kind::UpDownCounter => 2,
-            Kind::WatermarkMax | Kind::WatermarkMin => 4,
-            // Of their buckets: no such kind can be declared yet.
-            Kind::HistogramBounds | Kind::HistogramExponential => 0,
+        let (schema, lower, upper) = match (self.kind, self.buckets) {
+            (Kind::Info, _) => return 0,
+            (Kind::Counter | Kind::Gauge | Kind::StateSet, _) => return 1,
+            (Kind::UpDownCounter, _) => return 2,
+            (Kind::WatermarkMax | Kind::WatermarkMin, _) => return 4,
+            (Kind::HistogramBounds, Asked::Bounds(bounds)) => return bounds_cells(bounds.len() as u32),
+            (Kind::HistogramExponential, Asked::Exponential { schema, lower, upper }) => (schema, lower, upper),
+            (Kind::HistogramExponential, Asked::Nothing) => DEFAULT,
+            _ => return 0,
+        };
+        match exponential_cells(schema, lower, upper) {
+            Some(cells) => cells,
+            None => 0,
         }
+    }
+
+    /// Checks the buckets against the kind, as far as constants tell: whether own bounds are whole numbers, or whole
+    /// nanoseconds, is the handle's to know.
+    const fn check_buckets(&self) -> Result<(), Broken> {
+        match (self.kind, self.buckets) {
+            (Kind::HistogramBounds, Asked::Bounds(bounds)) => {
+                if bounds.is_empty() || bounds.len() > MOST_BOUNDS {
+                    return Err("has no bounds, or more than 16384");
+                }
+                let mut index = 0;
+                while index < bounds.len() {
+                    if !bounds[index].is_finite() {
+                        return Err("has a bound that is not finite: +Inf is always there unnamed");
+                    }
+                    if index > 0 && bounds[index] <= bounds[index - 1] {
+                        return Err("has a bound that is not above the one before: bounds ascend");
+                    }
+                    index += 1;
+                }
+            }
+            (Kind::HistogramBounds, Asked::Nothing) => {
+                return Err("is a histogram and names no bounds: \
+                            write `#[metric(bounds = [..])]`, or take an exponential kind");
+            }
+            (Kind::HistogramBounds, Asked::Exponential { .. }) => {
+                return Err("is a histogram with own bounds, asked for with exponential buckets: \
+                            write `#[metric(bounds = [..])]`, or take an exponential kind");
+            }
+            (Kind::HistogramExponential, Asked::Bounds(_)) => {
+                return Err("is an exponential histogram, asked for with own bounds: \
+                            write `#[metric(exponential(schema = 3, range = 1e-6..=100.0))]`, or take a kind with own bounds");
+            }
+            (Kind::HistogramExponential, Asked::Exponential { schema, lower, upper }) => {
+                if exponential_cells(schema, lower, upper).is_none() {
+                    return Err("asks for exponential buckets that there are not: schema is 0 to 5, the range goes \
+                                upwards between 2^-1022 and 2^1023, and makes at most 16384 buckets");
+                }
+            }
+            (Kind::HistogramExponential, Asked::Nothing) | (_, Asked::Nothing) => {}
+            (_, Asked::Bounds(_) | Asked::Exponential { .. }) => {
+                return Err("is no histogram and has no buckets: leave them out");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +225,7 @@ impl Member {
             help,
             unit: "",
             aggregation: None,
+            buckets: Asked::Nothing,
             kind: T::KIND,
             labels: T::LABELS,
             series: T::SERIES,
@@ -186,6 +251,24 @@ impl Member {
         self
     }
 
+    /// The upper bounds of a histogram with own bounds; see [`Buckets::bounds`].
+    #[must_use]
+    pub const fn bounds(mut self, bounds: &'static [f64]) -> Self {
+        if let Shape::Family(family) = &mut self.0 {
+            family.buckets = Asked::Bounds(bounds);
+        }
+        self
+    }
+
+    /// The buckets of an exponential histogram; see [`Buckets::exponential`].
+    #[must_use]
+    pub const fn exponential(mut self, schema: i32, range: RangeInclusive<f64>) -> Self {
+        if let Shape::Family(family) = &mut self.0 {
+            family.buckets = Asked::Exponential { schema, lower: *range.start(), upper: *range.end() };
+        }
+        self
+    }
+
     /// The family's name behind `outer`, or what is put before the names of the group.
     #[must_use]
     pub fn name(&self, outer: &str) -> String {
@@ -197,11 +280,13 @@ impl Member {
     pub fn desc(&self, outer: &str) -> Desc {
         let desc = Desc::new(self.name(outer), String::new());
         let Shape::Family(family) = &self.0 else { return desc };
-        let desc = Desc { help: help(family.help), ..desc }.unit(family.unit);
-        match family.aggregation {
-            Some(aggregation) => desc.aggregation(aggregation),
-            None => desc,
-        }
+        let buckets = match family.buckets {
+            Asked::Nothing => None,
+            Asked::Bounds(bounds) => Some(Buckets::bounds(bounds.iter().copied())),
+            Asked::Exponential { schema, lower, upper } => Some(Buckets::exponential(schema, lower..=upper)),
+        };
+        let aggregation = family.aggregation;
+        Desc { help: help(family.help), unit: family.unit.to_owned(), aggregation, buckets, ..desc }
     }
 
     /// Checks what can be checked before registration, in const evaluation.
@@ -222,6 +307,9 @@ impl Member {
         }
         if family.help.is_empty() {
             refuse("metric", name.as_str(), "has no HELP: write a doc comment (`/// ..`) above its field");
+        }
+        if let Err(rule) = family.check_buckets() {
+            refuse("metric", name.as_str(), rule);
         }
         check_label_names(family.labels);
     }
@@ -309,23 +397,30 @@ const fn total(members: &[Member], capacity: Capacity) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Counter, FloatCounter, Gauge, UpDownCounter, Watermark};
+    use crate::{
+        Counter, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, FloatCounter, Gauge, Histogram,
+        UpDownCounter, Watermark,
+    };
 
     #[test]
     fn cells_are_counted_as_registration_counts_them() {
-        fn agrees<T: Registrable>(name: &'static str) {
-            let members = [Member::named::<T>(name, &["x"])];
+        fn agrees<T: Registrable>(name: &'static str, member: impl Fn(Member) -> Member) {
+            let members = [member(Member::named::<T>(name, &["x"]))];
             let mut needs = Needs::default();
             members[0].add_needs("", &mut needs);
             let totals = [Capacity::Families, Capacity::Series, Capacity::Cells, Capacity::Shared]
                 .map(|capacity| total(&members, capacity));
             assert_eq!(totals, [needs.families, needs.series, needs.cells, needs.shared], "{name}");
         }
-        agrees::<Counter>("a_total");
-        agrees::<FloatCounter>("b_total");
-        agrees::<Gauge<f64>>("c");
-        agrees::<UpDownCounter>("d");
-        agrees::<Watermark>("e");
+        agrees::<Counter>("a_total", |member| member);
+        agrees::<FloatCounter>("b_total", |member| member);
+        agrees::<Gauge<f64>>("c", |member| member);
+        agrees::<UpDownCounter>("d", |member| member);
+        agrees::<Watermark>("e", |member| member);
+        agrees::<Histogram>("f", |member| member.bounds(&[1.0, 2.5]));
+        agrees::<DurationHistogram>("g", |member| member.bounds(&[0.001]));
+        agrees::<ExponentialHistogram>("h", |member| member.exponential(0, 0.1..=7.0));
+        agrees::<ExponentialDurationHistogram>("i", |member| member);
     }
 
     #[test]

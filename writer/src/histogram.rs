@@ -2,7 +2,7 @@
 //! that the two can't disagree.
 
 mod duration;
-mod edges;
+pub(crate) mod edges;
 mod exponential;
 mod recorder;
 mod search;

@@ -52,7 +52,8 @@ macro_rules! label_value {
 /// Declares a struct of handles, and implements [`crate::Metrics`] for it. The first paragraph of a field's doc comment
 /// is its HELP.
 ///
-/// After the name a field may set `unit` (the name's suffix) and `aggregation` (how regions are merged), in braces.
+/// After the name a field may set `unit` (the name's suffix), `aggregation` (how regions are merged) and `bounds` (of a
+/// histogram), in braces. Exponential buckets other than the default ones are set by the derive, or by [`crate::Desc`].
 ///
 /// ```
 /// use tachograph::{Counter, Family, Gauge, Metrics, Region};

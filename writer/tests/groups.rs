@@ -1,8 +1,10 @@
 //! Groups and labels as the macros declare them: what they are called, what they take, and that both forms are one.
 
+use std::time::Duration;
+
 use tachograph::{
-    Aggregation, Counter, Desc, Family, FloatCounter, Gauge, LabelSet, LabelValue, Metrics, Region, RegisterError,
-    UpDownCounter, Watermark,
+    Aggregation, Buckets, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, Family,
+    FloatCounter, Gauge, Histogram, LabelSet, LabelValue, Metrics, Region, RegisterError, UpDownCounter, Watermark,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, LabelValue)]
@@ -179,6 +181,48 @@ struct Derived {
     /// Longest.
     #[metric(unit = "bytes", aggregation = Min)]
     peak: Watermark,
+}
+
+const STEPS: [f64; 3] = [0.25, 0.5, 1.0];
+
+#[derive(Debug, Clone, Copy, Metrics)]
+#[metrics(prefix = "hist")]
+struct Histograms {
+    /// Sizes.
+    #[metric(bounds = [100.0, 1e3], unit = "bytes")]
+    size: Histogram<u64>,
+    /// Time by verb.
+    #[metric(bounds = STEPS, unit = "seconds")]
+    time: Family<DurationHistogram, Verb>,
+    /// Time, finely.
+    #[metric(exponential(schema = 0, range = 1.0..=8.0), unit = "seconds")]
+    fine: ExponentialDurationHistogram,
+    /// Ratios.
+    ratio: ExponentialHistogram,
+}
+
+#[test]
+fn histograms_get_the_buckets_that_their_fields_name() {
+    let needs = Histograms::needs();
+    assert_eq!([Histograms::SERIES, Histograms::CELLS], [needs.series, needs.cells]);
+    // The default buckets are 214, and a zero bucket, +Inf and the sum.
+    assert_eq!(Histograms::CELLS, (2 + 2) + 3 * (3 + 2) + (3 + 3) + (214 + 3));
+
+    let region = Region::builder("histograms").fit::<Histograms>().private().expect("private memory");
+    let metrics: Histograms = region.metrics().expect("nothing is wrong with it");
+    metrics.size.observe(100);
+    metrics.time.at(Verb::PutAll).observe(Duration::from_millis(600));
+    metrics.fine.observe(Duration::from_secs(4));
+    metrics.ratio.observe(0.5);
+    let infinity = f64::INFINITY;
+    assert_eq!(metrics.size.buckets(), [(100.0, 1), (1000.0, 0), (infinity, 0)]);
+    assert_eq!(metrics.time.at(Verb::PutAll).buckets(), [(0.25, 0), (0.5, 0), (1.0, 1), (infinity, 0)]);
+    assert_eq!(metrics.fine.buckets(), [(1.0, 0), (2.0, 0), (4.0, 1), (8.0, 0), (infinity, 0)]);
+    // The default buckets are a family's identity, too.
+    let same: ExponentialHistogram = region
+        .register(Desc::new("hist_ratio", "Ratios").buckets(Buckets::exponential(3, 1e-6..=100.0)))
+        .expect("the same buckets");
+    assert_eq!(same.count(), 1);
 }
 
 #[test]

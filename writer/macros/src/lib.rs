@@ -70,11 +70,15 @@ pub fn derive_label_set(input: TokenStream) -> TokenStream {
 /// - `#[metric(name = "..")]` on a field: its whole name, to which nothing is added.
 /// - `#[metric(unit = "bytes")]`: the unit; part of the name.
 /// - `#[metric(aggregation = Max)]`: how values of several regions become one: `Sum`, `Min`, `Max`, `Newest`.
+/// - `#[metric(bounds = [0.1, 1.0])]`: the upper bounds of a histogram with own bounds; a constant array will do, too.
+/// - `#[metric(exponential(schema = 3, range = 1e-6..=100.0))]`: the buckets of an exponential histogram; without, these.
 /// - `#[metrics(nested)]` on a field: it is a group itself. Its names get the outer group's prefix before them, and
 ///   `#[metrics(nested, prefix = "..")]` one more, which tells two groups of one type apart.
 ///
 /// ```
-/// use tachograph::{Counter, Family, Gauge, LabelValue, Metrics, Region};
+/// use std::time::Duration;
+///
+/// use tachograph::{Counter, DurationHistogram, Family, Gauge, LabelValue, Metrics, Region};
 /// #[derive(Clone, Copy, LabelValue)]
 /// enum Outcome { Ok, Failed }
 ///
@@ -93,6 +97,9 @@ pub fn derive_label_set(input: TokenStream) -> TokenStream {
 ///     /// Sent to clients.
 ///     #[metric(unit = "bytes")]
 ///     sent: Counter,
+///     /// Time that requests took.
+///     #[metric(unit = "seconds", bounds = [0.005, 0.05, 0.5, 5.0])]
+///     latency: Family<DurationHistogram, Outcome>,
 ///     /// Jobs waiting.
 ///     #[metric(name = "queue_depth")]
 ///     waiting: Gauge<i64>,
@@ -105,9 +112,11 @@ pub fn derive_label_set(input: TokenStream) -> TokenStream {
 /// let region = Region::builder("doc").fit::<AppMetrics>().private()?;
 /// let metrics: AppMetrics = region.metrics()?;
 /// metrics.requests.at(Outcome::Ok).inc();
+/// metrics.latency.at(Outcome::Ok).observe(Duration::from_millis(7));
 /// metrics.readers.open.set(4);
 /// let names: Vec<String> = AppMetrics::MEMBERS.iter().map(|member| member.name("")).collect();
-/// assert_eq!(names, ["app_requests_total", "app_sent_bytes_total", "queue_depth", "app_read", "app_write"]);
+/// assert_eq!(names[..3], ["app_requests_total", "app_sent_bytes_total", "app_latency_seconds"]);
+/// assert_eq!(names[3..], ["queue_depth", "app_read", "app_write"]);
 /// // The same name and kind are the same cells: the nested gauge is this one.
 /// # use tachograph::{Aggregation, Desc};
 /// let open: Gauge<i64> = region.register(Desc::new("app_read_open", "Connections open").aggregation(Aggregation::Max))?;

@@ -3,6 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
+use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Error, Expr, Field, Fields, Ident, LitStr, Meta, Result};
 
@@ -127,6 +128,11 @@ impl<'a> Member<'a> {
             }
         };
         mistakes.finish()?;
+        let at = match (&settings.bounds, &settings.exponential) {
+            (Some(bounds), _) => bounds.span(),
+            (None, Some((schema, _))) => schema.span(),
+            (None, None) => at,
+        };
         Ok(Self { field, ty, nested: nesting.is_some(), row, at })
     }
 
@@ -177,12 +183,18 @@ struct Settings {
     name: Option<LitStr>,
     unit: Option<LitStr>,
     aggregation: Option<Ident>,
+    bounds: Option<Expr>,
+    exponential: Option<(Expr, Expr)>,
 }
+
+/// What `#[metric(..)]` knows.
+const KNOWN: &str = "`name = \"..\"`, `unit = \"..\"`, `aggregation = Max`, `bounds = [..]`, \
+                     `exponential(schema = 3, range = 1e-6..=100.0)`";
 
 impl Settings {
     fn new(attributes: &[Attribute]) -> Result<Self> {
         let mut found = Self::default();
-        settings(attributes, "metric", "`name = \"..\"`, `unit = \"..\"`, `aggregation = Max`", |meta| {
+        settings(attributes, "metric", KNOWN, |meta| {
             if meta.path.is_ident("name") {
                 once(&mut found.name, meta, string)
             } else if meta.path.is_ident("unit") {
@@ -198,10 +210,17 @@ impl Settings {
                         format!("there is no aggregation `{way}`; there are: `Sum`, `Min`, `Max`, `Newest`"),
                     ))
                 })
+            } else if meta.path.is_ident("bounds") {
+                once(&mut found.bounds, meta, |meta| meta.value()?.parse())
+            } else if meta.path.is_ident("exponential") {
+                once(&mut found.exponential, meta, exponential)
             } else {
                 Ok(false)
             }
         })?;
+        if let (Some(bounds), Some(_)) = (&found.bounds, &found.exponential) {
+            return Err(Error::new_spanned(bounds, "a histogram has own `bounds` or `exponential` buckets, not both"));
+        }
         Ok(found)
     }
 
@@ -209,7 +228,33 @@ impl Settings {
     fn calls(&self) -> TokenStream {
         let unit = self.unit.iter();
         let aggregation = self.aggregation.iter();
-        quote! { #(.unit(#unit))* #(.aggregation(::tachograph::Aggregation::#aggregation))* }
+        let bounds = self.bounds.iter();
+        let (schema, range): (Vec<_>, Vec<_>) = self.exponential.iter().map(|(schema, range)| (schema, range)).unzip();
+        quote! {
+            #(.unit(#unit))*
+            #(.aggregation(::tachograph::Aggregation::#aggregation))*
+            #(.bounds(&#bounds))*
+            #(.exponential(#schema, #range))*
+        }
+    }
+}
+
+/// `exponential(schema = 3, range = 1e-6..=100.0)`.
+fn exponential(meta: &ParseNestedMeta<'_>) -> Result<(Expr, Expr)> {
+    let (mut schema, mut range) = (None, None);
+    meta.parse_nested_meta(|meta| {
+        let known = if meta.path.is_ident("schema") {
+            once(&mut schema, &meta, |meta| meta.value()?.parse())?
+        } else if meta.path.is_ident("range") {
+            once(&mut range, &meta, |meta| meta.value()?.parse())?
+        } else {
+            false
+        };
+        if known { Ok(()) } else { Err(meta.error("`exponential(..)` has: `schema = 3`, `range = 1e-6..=100.0`")) }
+    })?;
+    match (schema, range) {
+        (Some(schema), Some(range)) => Ok((schema, range)),
+        _ => Err(meta.error("exponential buckets need both: `exponential(schema = 3, range = 1e-6..=100.0)`")),
     }
 }
 

@@ -20,9 +20,9 @@ pub(crate) enum Raw {
 }
 
 /// Most own bounds of a histogram: as many as an exponential one may have buckets.
-const MOST_BOUNDS: usize = 16_384;
+pub(crate) const MOST_BOUNDS: usize = 16_384;
 /// The buckets of an exponential histogram that names none: of schema 3, from a microsecond to 100 seconds.
-const DEFAULT: (i32, f64, f64) = (3, 1e-6, 100.0);
+pub(crate) const DEFAULT: (i32, f64, f64) = (3, 1e-6, 100.0);
 
 /// The shape of a histogram with own bounds.
 pub(crate) fn own(desc: &Desc, raw: Raw) -> Result<Shape, String> {
