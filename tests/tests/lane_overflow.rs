@@ -49,7 +49,9 @@ fn extra_threads_are_told_once_and_lose_nothing() {
             region.updown_counter("app_live", "Live requests").expect("an up-down counter"),
         )
     });
-    // Two rounds of ten threads for three lanes beside the shared one; all of a round live at once.
+    // This thread has a lane from the start, and no other claims one while the last region below is there.
+    tachograph::enter_thread();
+    // Two rounds of ten threads for two more lanes beside the shared one; all of a round live at once.
     for _ in 0..2 {
         let (start, end) = (Barrier::new(10), Barrier::new(10));
         let threads: [std::thread::Result<()>; 10] = std::thread::scope(|scope| {
@@ -80,14 +82,20 @@ fn extra_threads_are_told_once_and_lose_nothing() {
     std::thread::sleep(tick * 10);
     assert_eq!(lines.warnings(), 1, "said once, for all regions and rounds");
 
+    // A region built now is read in the lanes that were claimed before it was there.
+    let late = Region::builder("late").dir(folder.path()).lanes(4).build().expect("a region");
+    late.counter("app_served_total", "Requests served").expect("a counter").add(9);
+
     let port = free_port();
     let mut command = Command::new(binary("tacho"));
     command.arg("serve").arg("--region-dir").arg(folder.path());
     command.args(["--web.listen-address", &format!("127.0.0.1:{port}")]);
     let _server = Running::start(&mut command);
     let metrics = eventually("a scrape", Duration::from_secs(20), || get(port, "/metrics")).body;
+    let series = "app_served_total{tacho_region=\"late\"} 9";
+    assert!(metrics.lines().any(|found| found == series), "no {series} in\n{metrics}");
     for (name, region) in ["one", "two"].iter().zip(regions) {
-        for (metric, value) in [("lane_overflows", 14), ("observations_dropped", 40_000)] {
+        for (metric, value) in [("lane_overflows", 16), ("observations_dropped", 40_000)] {
             let line = format!("tacho_region_{metric}_total{{tacho_region=\"{name}\"}} {value}");
             assert!(metrics.lines().any(|found| found == line), "no {line} in\n{metrics}");
         }

@@ -3,11 +3,12 @@
 
 mod mounted;
 
+use std::cell::RefCell;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Once, OnceLock};
 use std::time::SystemTime;
 
 use mounted::Mounted;
@@ -31,6 +32,7 @@ fn builder(dir: &Path) -> Builder {
 }
 
 fn named(name: &str, dir: &Path) -> Builder {
+    keep_logs();
     Region::builder(name).dir(dir).lanes(16).series(64).cells(64)
 }
 
@@ -89,24 +91,32 @@ fn start_over(dir: &Path) {
     fs::remove_file(region.path().unwrap()).unwrap();
 }
 
-/// All that is logged by a piece of work.
-fn logged(work: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LOG: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps what each thread logs. One subscriber for the process: of several, each for a thread, a line whose place is first
+/// reached by a thread without one would be lost.
+fn keep_logs() {
+    struct Lines;
     impl Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+            LOG.with_borrow_mut(|log| log.write(bytes))
         }
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
     }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, work);
-    let bytes = lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    String::from_utf8(bytes).unwrap()
+    static KEPT: Once = Once::new();
+    KEPT.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Lines).init());
+}
+
+/// All that this thread logs during a piece of work.
+fn logged(work: impl FnOnce()) -> String {
+    keep_logs();
+    LOG.take();
+    work();
+    String::from_utf8(LOG.take()).unwrap()
 }
 
 /// What makes an archive useless, done and undone.
@@ -175,7 +185,13 @@ fn an_archive_that_does_not_serve_neither_stops_the_start_nor_costs_the_evidence
         let mut private = None;
         let log = logged(|| private = Some(builder(dir.path()).build_or_private().is_private()));
         let beside = kept(dir.path());
+        // One more of the same burst: its count is noted where the files are.
+        fs::remove_file(dir.path().join("mc.tacho")).unwrap();
+        crashed(dir.path(), 25);
+        start_over(dir.path());
+        let noted = fs::read_to_string(dir.path().join(".mc.bursts")).unwrap_or_default();
         take_away(&archive);
+        assert_eq!(noted.split(' ').nth(2), Some("2"), "{what}: {noted}");
         assert_eq!(private, Some(false), "{what}: {log}");
         assert_eq!(log.matches(" WARN ").count(), 1, "{what}: {log}");
         assert!(log.contains("the archive can't be used"), "{what}: {log}");
