@@ -20,6 +20,10 @@ for crate in tachograph meeting-controller tokio axum prometheus; do
 done
 grep -qE '^tachograph-layout v' <<<"$exporter" || fail "cargo tree of tachograph-exporter was not understood"
 
+# Fail points are the torture's alone: by default nothing in the workspace depends on them.
+features=$(cargo tree --workspace --edges normal,build,dev --prefix none --format '{p} {f}' | grep -E '^fail v|^tachograph v.*fail-points' || true)
+[ -z "$features" ] || fail "the writer is built with fail points: cargo tree --workspace -i fail"
+
 # The layout stands on four crates.
 layout=$(cargo tree -p tachograph-layout --depth 1 --edges normal,build --prefix none --format '{p}' | sed 1d |
     cut -d' ' -f1 | sort -u | tr '\n' ' ')

@@ -6,4 +6,7 @@ source "$(dirname "$0")/env.sh"
 need cargo-clippy "rustup component add clippy"
 
 cargo clippy --workspace --all-targets -- -D warnings
+# What stands behind a feature that the workspace never has.
+cargo clippy -p tachograph-tests --bins --features fail-points -- -D warnings
+cargo clippy -p tachograph --features fail-points -- -D warnings
 echo "lint: no warnings"

@@ -5,4 +5,6 @@ set -euo pipefail
 source "$(dirname "$0")/env.sh"
 
 cargo test --workspace --exclude tachograph-tests --no-fail-fast
+# Examples behind the feature that only the torture's victim turns on.
+cargo test -p tachograph --features fail-points --doc fail_point
 echo "unit: all tests passed"

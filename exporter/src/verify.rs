@@ -236,7 +236,8 @@ impl Check<'_> {
                 let first = u64::from(family.first_series);
                 (first..first + u64::from(family.series_slots)).contains(&slot)
             };
-            slot < mark || self.newest_family().is_some_and(registering)
+            // Asked again at the end: its family may have been completed, and another begun, in between.
+            slot < mark || self.newest_family().is_some_and(registering) || slot < self.word(Control::SERIES_USED)
         };
         let section = self.section(SectionKind::Series);
         self.free_slots(section, parsed.used.series, Control::SERIES_USED, "series", excused)

@@ -3,9 +3,11 @@
 //! Everything a test starts here is ended by it, by its own process id, on drop. Servers bind to loopback ports of the
 //! kernel's choice. A tool that is missing is an error that names the line that installs it, never a skipped test.
 
+pub mod campaign;
 pub mod controller;
 pub mod exposition;
 pub mod http;
+pub mod ledger;
 pub mod process;
 #[allow(unsafe_code)]
 pub mod raw;

@@ -15,19 +15,36 @@ use nix::unistd::Pid;
 /// Where cargo can't build it.
 pub fn binary(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test's own path");
-        let folder = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--bins", "-p", "tachograph-exporter", "-p", "meeting-controller"]);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-        assert!(built.success(), "the binaries under test do not build");
-        folder
-    });
+    let folder = BUILT.get_or_init(|| build(&["--bins", "-p", "tachograph-exporter", "-p", "meeting-controller"]));
     folder.join(name)
+}
+
+/// Builds what the arguments name, in the profile of this test; gives the folder of the binaries.
+fn build(what: &[&str]) -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let folder = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned();
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build.args(["build", "--quiet"]).args(what);
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    assert!(built.success(), "the binaries under test do not build");
+    folder
+}
+
+/// The victim: the program that ends itself at fail points. Built first, by a command of its own, since the feature that
+/// it needs must reach no other program.
+///
+/// # Panics
+/// Where cargo can't build it.
+pub fn victim() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let path = BUILT.get_or_init(|| {
+        let features = ["-p", "tachograph-tests", "--bin", "victim", "--features", "fail-points"];
+        build(&features).join("victim")
+    });
+    path.clone()
 }
 
 /// A tool that the machine must have.

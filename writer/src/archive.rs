@@ -19,6 +19,7 @@ use retention::Limits;
 
 use crate::build_error::{BuildError, one_line};
 use crate::directory::{Directory, not_a_file};
+use crate::fail_point::FailPoint;
 use crate::housekeeping::clock_ns;
 
 /// What is to be kept.
@@ -84,8 +85,22 @@ pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result
         pid = remains.header.map(|header| header.pid),
         "archived the region of the process before"
     );
-    retain(&places, directory.room(), name, &archived, rules);
+    FailPoint::ArchiveMoved.pass();
+    retain(&places, directory.room(), name, &archived, false, rules);
     Ok(Some(archived))
+}
+
+/// Applies the rules where nothing is there to archive: the start that archived last may have been cut off right after.
+/// Gives the newest archived file's name, as `archive` would have.
+pub(crate) fn finish(directory: &Directory, name: &str, rules: Rules) -> Option<String> {
+    let places = Places::find(directory);
+    let mut deaths = places.deaths();
+    deaths.retain(|death| death.region == name);
+    let now_ns = clock_ns(ClockId::Realtime);
+    let newest = deaths.iter().max_by_key(|death| (death.died_ns <= now_ns, death.died_ns))?;
+    let told = places.bursts(&deaths).iter().any(|burst| (burst.from_ns..=burst.last_ns).contains(&newest.died_ns));
+    retain(&places, directory.room(), name, &newest.file, told, rules);
+    Some(newest.file.clone())
 }
 
 /// Drops archived files, the least telling first, until `needed` bytes are free, and at least one; says whether it
@@ -106,6 +121,7 @@ pub(crate) fn make_room(directory: &Directory, needed: u64, just: Option<&str>) 
     let mut dropped = false;
     for death in retention::enough(&victims, missing) {
         let inner = places.of(&death.file);
+        FailPoint::RoomDropping.pass();
         match rustix::fs::unlinkat(inner, death.file.as_str(), AtFlags::empty()) {
             Ok(()) => {
                 tracing::warn!(
@@ -113,6 +129,7 @@ pub(crate) fn make_room(directory: &Directory, needed: u64, just: Option<&str>) 
                     bytes = death.bytes,
                     "dropped archived evidence: the file system is full and a region must start"
                 );
+                FailPoint::RoomDropped.pass();
                 dropped = true;
                 let before = free;
                 free = directory.room().map_or_else(|| free.saturating_add(death.bytes), |(_, free)| free);
@@ -134,19 +151,26 @@ pub(crate) fn region_file(name: &str) -> String {
     format!("{name}.tacho")
 }
 
-/// Applies the rules after `just` was archived.
-fn retain(places: &Places<'_>, room: Option<(u64, u64)>, name: &str, just: &str, rules: Rules) {
+/// Applies the rules after `just` was archived. `told`: it is counted in what is remembered already.
+fn retain(places: &Places<'_>, room: Option<(u64, u64)>, name: &str, just: &str, told: bool, rules: Rules) {
     let deaths = places.deaths();
     let bytes = room.map(|(all, _)| (u128::from(all) * u128::from(rules.share) / 100) as u64);
     let now_ns = clock_ns(ClockId::Realtime);
-    let limits = Limits { region: name, just, now_ns, files: rules.files.max(1), bytes };
+    let limits = Limits { region: name, just, told, now_ns, files: rules.files.max(1), bytes };
     let plan = retention::plan(&deaths, &places.bursts(&deaths), limits);
+    // Noted before anything is dropped: a start that is cut off between the two forgets no death.
+    let noted = places.remember(name, &plan.bursts);
     for file in &plan.drop {
         let inner = places.of(file);
+        FailPoint::RetentionDropping.pass();
         match rustix::fs::unlinkat(inner, file.as_str(), AtFlags::empty()) {
             Ok(()) => tracing::info!(path = %inner.join(file).display(), "dropped archived region: retention"),
             Err(errno) => tracing::warn!(path = %inner.join(file).display(), %errno, "can't drop archived region"),
         }
+        FailPoint::RetentionDropped.pass();
     }
-    places.remember(name, &plan.bursts);
+    // Where the file system was full, there is room now.
+    if let Err(error) = noted.or_else(|_| places.remember(name, &plan.bursts)) {
+        tracing::warn!(region = name, error = one_line(&error), "can't note the count of a burst of crashes");
+    }
 }

@@ -216,7 +216,10 @@ impl fmt::Display for Owner {
 }
 
 fn owner_text(owner: &Option<Owner>) -> String {
-    owner.as_ref().map_or_else(|| "an unknown process (its region tells no owner)".to_owned(), Owner::to_string)
+    owner.as_ref().map_or_else(
+        || "an unknown process (it is just starting, or its region file was removed)".to_owned(),
+        Owner::to_string,
+    )
 }
 
 fn full_text(needed: u64, free: u64) -> String {

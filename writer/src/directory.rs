@@ -10,6 +10,7 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::build_error::{BuildError, DirectoryFault};
+use crate::fail_point::FailPoint;
 
 /// The default where the system's administrator made it.
 const RUN: &str = "/run/tachograph";
@@ -38,15 +39,14 @@ impl Directory {
             Err(error) => tracing::debug!(%error, "default region directory passed over"),
         }
         let path = PathBuf::from(format!("/dev/shm/tachograph-{}", rustix::process::geteuid().as_raw()));
-        let made = match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o750)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
+        match rustix::fs::mkdir(&path, Mode::from_raw_mode(0o750)) {
+            Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => {
                 return Err(BuildError::Directory { path, fault: DirectoryFault::Refused { error: errno.into() } });
             }
-        };
+        }
         let directory = Self::open(&path, allow_disk_backed)?;
-        if made {
+        if directory.is_fresh() {
             // The umask may have taken the group's bits, without which a reader of the group finds nothing.
             let _ = rustix::fs::fchmod(&directory.fd, Mode::from_raw_mode(0o750));
         }
@@ -70,12 +70,20 @@ impl Directory {
         let refused = |errno: Errno| DirectoryFault::Refused { error: errno.into() };
         match rustix::fs::mkdirat(&self.fd, name, mode) {
             Ok(()) => {
+                FailPoint::ArchiveMade.pass();
                 let inner = self.inner(name)?;
                 // The umask may have taken bits.
                 rustix::fs::fchmod(&inner.fd, mode).map_err(refused)?;
                 Ok(inner)
             }
-            Err(Errno::EXIST) => self.inner(name),
+            Err(Errno::EXIST) => {
+                let inner = self.inner(name)?;
+                if inner.is_fresh() {
+                    // Whoever made it was cut off before it had its mode; where that is not allowed, it serves as it is.
+                    let _ = rustix::fs::fchmod(&inner.fd, mode);
+                }
+                Ok(inner)
+            }
             Err(errno) => Err(refused(errno)),
         }
     }
@@ -140,6 +148,11 @@ impl Directory {
         let stat = rustix::fs::fstatvfs(&self.fd).ok()?;
         (stat.f_blocks > 0)
             .then(|| (stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    /// Whether nothing was put into it yet.
+    fn is_fresh(&self) -> bool {
+        self.names().is_ok_and(|names| names.iter().all(|name| name == "." || name == ".."))
     }
 
     /// Names of the files in it.

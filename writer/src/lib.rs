@@ -51,6 +51,11 @@ mod desc;
 mod directory;
 #[doc(hidden)]
 pub mod expansion;
+#[cfg(feature = "fail-points")]
+pub mod fail_point;
+#[cfg(not(feature = "fail-points"))]
+#[allow(unreachable_pub)]
+mod fail_point;
 mod gauge;
 mod group;
 mod histogram;

@@ -16,6 +16,7 @@ use tachograph_layout::Header;
 use crate::archive::{Remains, region_file};
 use crate::build_error::{BuildError, Owner};
 use crate::directory::{Directory, not_a_file};
+use crate::fail_point::FailPoint;
 use crate::identity;
 use crate::process::{self, Starting};
 
@@ -46,6 +47,7 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<Lock, BuildEr
         if let Some(found) = not_a_file(&stat) {
             return Err(strange(found));
         }
+        FailPoint::LockOpened.pass();
         match lock_or_owner(&fd, directory, name) {
             Ok(None) => {}
             Ok(Some(owner)) => return Err(owner),
@@ -57,6 +59,7 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<Lock, BuildEr
                     // The umask may have taken the group's bits: then readers of the group could not ask for the lock.
                     let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o640));
                 }
+                FailPoint::LockTaken.pass();
                 return Ok(Lock { starting, fd });
             }
             Ok(_) | Err(Errno::NOENT) => {}
@@ -89,15 +92,18 @@ fn lock_or_owner(fd: &OwnedFd, directory: &Directory, name: &str) -> Result<Opti
         }
         tries -= 1;
         let owner = owner(directory, name);
-        if owner.is_some() || tries == 0 {
+        // Of a header from another pid namespace nobody here can tell whether its writer lives: only what still stands
+        // there after the wait is no predecessor's.
+        if tries == 0 || owner.is_some_and(|owner| owner.same_pid_namespace) {
             return Ok(Some(BuildError::Owned { path: directory.join(&region_file(name)), owner }));
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// How often an owner that can't be told is asked for, and the time between.
-const TRIES: u32 = 20;
+/// How often an owner that can't be told is asked for, and the time between: together long enough for a start of
+/// another process on a machine that is busy.
+const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A write lock over the whole file, however long. An open-file-description lock asks for pid 0.
@@ -106,10 +112,10 @@ fn whole_file() -> libc::flock {
 }
 
 /// Who holds the lock, as the region file tells. While the owner is still starting, the file there is its predecessor's,
-/// dead or closed (or there is none): then nobody knows.
+/// dead or ended (or there is none): then nobody knows.
 fn owner(directory: &Directory, name: &str) -> Option<Owner> {
     let remains = Remains::read(directory, &region_file(name)).ok()?;
-    let header = remains.header.filter(|_| !remains.closed)?;
+    let header = remains.header.filter(|_| !remains.ended)?;
     let same_pid_namespace = header.pid_namespace == identity::pid_namespace();
     if same_pid_namespace && !is_alive(&header) {
         return None;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::time::ClockId;
 use tachograph_layout::{Control, Kind, RegionState, publish};
 
+use crate::fail_point::FailPoint;
 use crate::gauge::GaugeNumber;
 use crate::labels::{Family, LabelSet};
 use crate::metric::{Metric, sealed::Handle};
@@ -75,6 +76,7 @@ impl Region {
         let attached = process::attach(Attached::new(&started.name, started.map, started.tick, lock, started.file));
         // In the list, the lock's descriptor is closed in a forked child by that.
         drop(starting);
+        FailPoint::RegionAttached.pass();
         housekeeping::watch(attached);
         let registry = Mutex::new(Registry::new(attached, started.layout));
         Self(Arc::new(Inner { attached, registry, path: started.path, uuid: started.uuid }))
@@ -283,10 +285,19 @@ impl Inner {
         if self.attached.ended.swap(true, Relaxed) {
             return;
         }
+        FailPoint::CloseBegun.pass();
         let now = housekeeping::clock_ns(ClockId::Realtime);
         // SYNC(region-live): the last word of this region; a reader that finds it finds every value before it.
-        publish(|word| Some(self.attached.control(Control::STATE + word as u64 * 8)), &[state.to_wire(), now]);
+        let word = |word: usize| {
+            if word == 0 {
+                FailPoint::CloseTimed.pass();
+            }
+            Some(self.attached.control(Control::STATE + word as u64 * 8))
+        };
+        publish(word, &[state.to_wire(), now]);
+        FailPoint::CloseStored.pass();
         self.attached.release();
+        FailPoint::LockReleased.pass();
     }
 }
 

@@ -12,6 +12,7 @@ use tachograph_layout::{
     SeriesRecord, SlotState, SlotWord, StrRef, Words, append, publish,
 };
 
+use crate::fail_point::FailPoint;
 use crate::histogram::Search;
 use crate::process::Attached;
 use crate::shape::Shape;
@@ -196,6 +197,7 @@ impl Registry {
         let bounds_index = self.bounds(&request.shape.bounds);
         let labels: Vec<StrRef> = blocks.iter().map(|block| self.string(block)).collect();
 
+        FailPoint::StringsStored.pass();
         let series = blocks.len() as u64;
         let cells = u64::from(request.shape.cells);
         let shared = request.kind.in_shared_plane();
@@ -240,12 +242,17 @@ impl Registry {
         ] {
             self.attached.control(control).store(value, Relaxed);
         }
+        FailPoint::MarksStored.pass();
         append(
             (self.attached.control(Control::FAMILIES_USED), self.attached.control(Control::SERIES_USED)),
             HighWater { families: self.used.families, series: self.used.series },
             // SYNC(family-publish): a reader that finds the family live finds its strings and its record complete.
-            || self.record(SectionKind::Families, family_index, &family),
             || {
+                self.record(SectionKind::Families, family_index, &family);
+                FailPoint::FamilyStored.pass();
+            },
+            || {
+                FailPoint::FamiliesUsed.pass();
                 for (index, (block, labels)) in blocks.iter().zip(labels).enumerate() {
                     let record = SeriesRecord {
                         state: live,
@@ -259,9 +266,11 @@ impl Registry {
                     };
                     // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
                     self.record(SectionKind::Series, first_series + index as u64, &record);
+                    FailPoint::SeriesStored.pass();
                 }
             },
         );
+        FailPoint::SeriesUsed.pass();
 
         if matches!(request.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
             let mut watermarks = self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

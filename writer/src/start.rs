@@ -21,6 +21,7 @@ use crate::archive::{self, Rules};
 use crate::build_error::{BuildError, one_line};
 use crate::builder::OnExisting;
 use crate::directory::Directory;
+use crate::fail_point::FailPoint;
 use crate::housekeeping::clock_ns;
 use crate::identity::Identity;
 use crate::lock::{self, Lock};
@@ -71,7 +72,7 @@ impl Plan {
     ) -> Result<Started, BuildError> {
         let lock = lock::acquire(directory, &self.name)?;
         let archived = if !archive::occupied(directory, &self.name)? {
-            None
+            archive::finish(directory, &self.name, rules)
         } else {
             match on_existing {
                 OnExisting::Archive => archive::archive(directory, &self.name, rules)?,
@@ -79,6 +80,7 @@ impl Plan {
             }
         };
         self.remove_stale(directory);
+        FailPoint::StaleRemoved.pass();
         let made = match self.make(directory) {
             Err(BuildError::Full { .. })
                 if archive::make_room(directory, self.layout.file_len(), archived.as_deref()) =>
@@ -110,6 +112,7 @@ impl Plan {
         let file = rustix::fs::openat(directory, name.as_str(), flags, Mode::from_raw_mode(0o640))
             .map_err(|errno| self.failed(directory, "make", &name, errno))?;
         let temporary = Temporary { directory, name };
+        FailPoint::TemporaryMade.pass();
         match self.fill_file(directory, &temporary, &file, *uuid.as_bytes()) {
             Ok(map) => Ok((map, *uuid.as_bytes(), file)),
             Err(error) => {
@@ -131,6 +134,7 @@ impl Plan {
         let failed = |action, errno| self.failed(directory, action, &temporary.name, errno);
         let needed = self.layout.file_len();
         rustix::fs::ftruncate(file, needed).map_err(|errno| failed("set the length of", errno))?;
+        FailPoint::TemporarySized.pass();
         if !kernel_populates() {
             match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, needed) {
                 // Where the file system can't reserve, touching the pages has to do.
@@ -144,17 +148,21 @@ impl Plan {
         };
         let map = WriterMap::of_file(file.as_fd(), &self.layout).map_err(refused)?;
         map.populate().map_err(refused)?;
+        FailPoint::TemporaryPopulated.pass();
         let memory_lock = if map.lock_memory() { MemoryLock::Held } else { MemoryLock::Refused };
         let map = map.leak();
         self.fill(map, uuid, memory_lock);
+        FailPoint::StateLive.pass();
         // Read-only for everybody from here on, so that no stray `>` cuts it; the descriptor and the map stay writable.
         let named = rustix::fs::fchmod(file, Mode::from_raw_mode(0o440))
             .map_err(|errno| failed("protect", errno))
+            .inspect(|()| FailPoint::TemporaryProtected.pass())
             .and_then(|()| self.give_name(directory, temporary));
         if named.is_err() {
             // A leaked map would keep the pages of the removed file for as long as the process lives.
             map.detach();
         }
+        FailPoint::RegionNamed.pass();
         named.map(|()| map)
     }
 
@@ -188,7 +196,13 @@ impl Plan {
         put(Control::TICK_MONOTONIC_NS, monotonic);
         put(Control::TICK_REALTIME_NS, realtime);
         // SYNC(region-live): whoever loads a state other than Building sees the header and all control words.
-        publish(|word| map.word(Control::STATE + word as u64 * 8), &[RegionState::Live.to_wire(), realtime]);
+        let word = |word: usize| {
+            if word == 0 {
+                FailPoint::HeaderFilled.pass();
+            }
+            map.word(Control::STATE + word as u64 * 8)
+        };
+        publish(word, &[RegionState::Live.to_wire(), realtime]);
     }
 
     fn header(&self, uuid: [u8; 16], memory_lock: MemoryLock) -> Header {

@@ -182,6 +182,55 @@ fn of_a_crash_loop_the_first_and_the_newest_are_kept_and_counted() {
 }
 
 #[test]
+fn with_one_file_a_crash_loop_is_counted_all_the_same() {
+    let dir = memory_dir();
+    let mut newest = String::new();
+    for _ in 0..4 {
+        newest = crash(dir.path());
+        builder(dir.path()).keep_archived(1).build().unwrap().close();
+        fs::remove_file(dir.path().join("mc.tacho")).unwrap();
+    }
+    assert_eq!(archived(dir.path()), [newest]);
+    let note = fs::read_to_string(dir.path().join("archive/.mc.bursts")).unwrap();
+    assert_eq!(note.split(' ').nth(2), Some("4"), "{note}");
+}
+
+#[test]
+fn where_a_start_was_cut_off_after_it_archived_the_next_applies_the_rules() {
+    let dir = memory_dir();
+    let dead: Vec<_> = (0..3)
+        .map(|index| {
+            let uuid = crash(dir.path());
+            archive_by_hand(dir.path(), &format!("2020010{index}T000000Z"));
+            uuid
+        })
+        .collect();
+    let archive = dir.path().join("archive");
+    fs::set_permissions(&archive, Permissions::from_mode(0o750)).unwrap();
+    let _region = builder(dir.path()).build().unwrap();
+    assert_eq!(archived(dir.path()), [&dead[0], &dead[2]].map(String::clone));
+    let note = fs::read_to_string(archive.join(".mc.bursts")).unwrap();
+    assert_eq!(note.split(' ').nth(2), Some("3"), "{note}");
+}
+
+#[test]
+fn an_archive_whose_making_was_cut_off_gets_its_mode() {
+    let dir = memory_dir();
+    crash(dir.path());
+    let archive = dir.path().join("archive");
+    let mode = |mode| fs::set_permissions(&archive, Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(&archive).unwrap();
+    mode(0o700);
+    builder(dir.path()).build().unwrap().close();
+    let found = || fs::metadata(&archive).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(found(), 0o750);
+    // One that is in use has the mode that somebody gave it.
+    mode(0o700);
+    let _region = builder(dir.path()).build().unwrap();
+    assert_eq!(found(), 0o700);
+}
+
+#[test]
 fn single_crashes_are_kept_up_to_the_cap() {
     let dir = memory_dir();
     let dead: Vec<_> = (1..=5).rev().map(|hours| crash_before(dir.path(), hours * 60)).collect();
@@ -245,9 +294,15 @@ fn where_the_file_system_is_full_the_oldest_evidence_goes() {
     let dir = mounted.path();
     let oldest = crash_before(dir, 120);
     archive_by_hand(dir, "20200101T000000Z");
+    // Out of sight of the starts between, which keep to the archive's usual share.
+    let (archive, aside) = (dir.join("archive"), dir.join("aside"));
+    fs::rename(&archive, &aside).unwrap();
     let older = crash_before(dir, 60);
+    fs::rename(&aside, &archive).unwrap();
     archive_by_hand(dir, "20200102T000000Z");
+    fs::rename(&archive, &aside).unwrap();
     let newest = crash(dir);
+    fs::rename(&aside, &archive).unwrap();
     assert_eq!(archived(dir), [oldest, older.clone()]);
     let _region = builder(dir).archive_share(100).build().unwrap();
     assert_eq!(archived(dir), [older, newest]);

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::retention::Burst;
 use crate::directory::Directory;
+use crate::fail_point::FailPoint;
 
 /// Longest such file that is read, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -49,17 +50,21 @@ pub(super) fn write(directory: &Directory, region: &str, bursts: &[Burst]) -> st
         .filter(|burst| burst.deaths > 1)
         .map(|burst| format!("{} {} {} {}\n", burst.first, burst.last_ns, burst.deaths, burst.from_ns))
         .collect();
-    if text.is_empty() {
-        return Ok(remove(directory, &file)?);
-    }
     let temporary = format!("{file}.tmp");
     // Made anew: whatever stands at the name, a FIFO too, is neither opened nor cut.
     remove(directory, &temporary)?;
+    if text.is_empty() {
+        remove(directory, &file)?;
+        FailPoint::BurstsRemoved.pass();
+        return Ok(());
+    }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let written = rustix::fs::openat(directory, temporary.as_str(), flags, Mode::from_raw_mode(0o640))
         .map_err(std::io::Error::from)
         .and_then(|fd| std::io::Write::write_all(&mut std::fs::File::from(fd), text.as_bytes()))
+        .inspect(|()| FailPoint::BurstsWritten.pass())
         .and_then(|()| Ok(rustix::fs::renameat(directory, temporary.as_str(), directory.as_fd(), file.as_str())?));
+    FailPoint::BurstsNamed.pass();
     if written.is_err() {
         let _ = remove(directory, &temporary);
     }

@@ -10,8 +10,9 @@ use rustix::io::Errno;
 use super::remains::Remains;
 use super::retention::{Burst, Death};
 use super::{notes, region_file};
-use crate::build_error::{DirectoryFault, one_line};
+use crate::build_error::DirectoryFault;
 use crate::directory::Directory;
+use crate::fail_point::FailPoint;
 
 /// Name of the archive in a region directory.
 const ARCHIVE: &str = "archive";
@@ -53,6 +54,7 @@ impl<'a> Places<'a> {
     /// Moves the region file into the archive. Gives the name that it has there.
     pub(super) fn take_in(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
         let inner = self.inner.as_ref().ok_or(Errno::NOENT)?;
+        FailPoint::ArchiveMoving.pass();
         move_free(self.beside, &region_file(name), inner, &stem(name, remains))
     }
 
@@ -101,13 +103,10 @@ impl<'a> Places<'a> {
     }
 
     /// Remembers a region's bursts.
-    pub(super) fn remember(&self, region: &str, bursts: &[Burst]) {
-        let written = match &self.inner {
+    pub(super) fn remember(&self, region: &str, bursts: &[Burst]) -> std::io::Result<()> {
+        match &self.inner {
             Some(inner) => notes::write(inner, region, bursts).and_then(|()| notes::forget(self.beside, region)),
             None => notes::write(self.beside, region, bursts),
-        };
-        if let Err(error) = written {
-            tracing::warn!(region, error = one_line(&error), "can't note the count of a burst of crashes");
         }
     }
 }

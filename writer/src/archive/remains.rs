@@ -22,6 +22,8 @@ pub(crate) struct Remains {
     pub(crate) header: Option<Header>,
     /// Whether the writer closed it in an orderly way.
     pub(crate) closed: bool,
+    /// Whether the writer let go of it, closing it or unwinding: then it holds no lock, even where it lives on.
+    pub(crate) ended: bool,
     /// Last sign of life: nanoseconds since the Unix epoch.
     pub(crate) died_ns: u64,
     /// Bytes that the file takes of its file system.
@@ -66,7 +68,9 @@ impl Remains {
             return Ok(remains);
         }
         let control = |offset: u64| words.get(offset as usize / 8).copied().unwrap_or(0);
-        remains.closed = RegionState::from_wire(control(Control::STATE)) == Some(RegionState::Closed);
+        let state = RegionState::from_wire(control(Control::STATE));
+        remains.closed = state == Some(RegionState::Closed);
+        remains.ended = matches!(state, Some(RegionState::Closed | RegionState::Unwound));
         let signs = [Control::STATE_REALTIME_NS, Control::TICK_REALTIME_NS].map(control);
         let last_sign = signs.into_iter().fold(header.created_realtime_ns, u64::max);
         // A rename changes ctime: no death is later than the file's last one, whatever its bytes say.
@@ -82,6 +86,7 @@ impl Remains {
         Ok(Self {
             header: None,
             closed: false,
+            ended: false,
             died_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec).min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec)),
             bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
         })

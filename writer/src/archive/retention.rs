@@ -59,6 +59,8 @@ pub(super) struct Limits<'a> {
     pub(super) region: &'a str,
     /// The file just archived.
     pub(super) just: &'a str,
+    /// Whether it is counted in what is remembered already: a start that was cut off noted it.
+    pub(super) told: bool,
     /// The time: nanoseconds since the Unix epoch.
     pub(super) now_ns: u64,
     /// Most files of the region, at least 1.
@@ -96,7 +98,7 @@ pub(super) fn plan(deaths: &[Death], remembered: &[Burst], limits: Limits<'_>) -
     };
     let mut plan = Plan::default();
 
-    let groups = groups(deaths.iter().filter(own), remembered, just);
+    let groups = groups(deaths.iter().filter(own), remembered, if limits.told { "" } else { just });
     for group in &groups {
         let inner = group.members.get(1..group.members.len() - 1).unwrap_or_default();
         plan.drop.extend(inner.iter().filter(|death| !protected(death)).map(|death| death.file.clone()));
@@ -262,7 +264,7 @@ mod tests {
     }
 
     fn limits(just: &str) -> Limits<'_> {
-        Limits { region: "mc", just, now_ns: 2_000_000 * MINUTE, files: 4, bytes: None }
+        Limits { region: "mc", just, told: false, now_ns: 2_000_000 * MINUTE, files: 4, bytes: None }
     }
 
     /// Plays deaths one after the other, as starts would; gives the files left and what is remembered.
@@ -276,6 +278,18 @@ mod tests {
             bursts = plan.bursts;
         }
         (there.into_iter().map(|death| death.file).collect(), bursts)
+    }
+
+    #[test]
+    fn what_was_noted_but_not_dropped_is_counted_once() {
+        // Killed after the deaths of minutes 0 to 15 were noted, and before the middle ones were dropped.
+        let there = [0, 5, 10, 15].map(|minute| death("mc", minute));
+        let noted = plan(&there, &[], limits("mc.15")).bursts;
+        assert_eq!(noted[0].deaths, 4);
+        let again = plan(&there, &noted, Limits { told: true, ..limits("mc.15") });
+        assert_eq!((again.bursts, again.drop), (noted.clone(), vec!["mc.5".to_owned(), "mc.10".to_owned()]));
+        let there = [0, 5, 10, 15, 20].map(|minute| death("mc", minute));
+        assert_eq!(plan(&there, &noted, limits("mc.20")).bursts[0].deaths, 5);
     }
 
     #[test]

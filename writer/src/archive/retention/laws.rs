@@ -62,7 +62,7 @@ impl Archive {
         // As the files of notes do: a burst of one death tells of itself.
         let mut noted: Vec<Burst> = self.notes.values().flatten().cloned().collect();
         noted.retain(|burst| burst.deaths > 1);
-        let limits = Limits { region: &region, just: &just.file, now_ns: self.now_ns, files, bytes };
+        let limits = Limits { region: &region, just: &just.file, told: false, now_ns: self.now_ns, files, bytes };
         let plan = plan(&self.files, &noted, limits);
         let before = self.files.clone();
         self.files.retain(|death| !plan.drop.contains(&death.file));
@@ -189,7 +189,8 @@ proptest! {
             let middle = |gone: &Death| {
                 // What goes without any share: the middle of bursts.
                 let limits = Limits {
-                    region: &start.region, just: &start.just.file, now_ns: start.now_ns, files: usize::MAX, bytes: None,
+                    region: &start.region, just: &start.just.file, told: false,
+                    now_ns: start.now_ns, files: usize::MAX, bytes: None,
                 };
                 plan(&start.before, &start.noted, limits).drop.contains(&gone.file)
             };
