@@ -16,6 +16,10 @@ pub trait Word {
     fn fetch_and(&self, value: u64, order: Ordering) -> u64;
     /// As [`AtomicU64::fetch_max`].
     fn fetch_max(&self, value: u64, order: Ordering) -> u64;
+    /// As [`AtomicU64::fetch_add`].
+    fn fetch_add(&self, value: u64, order: Ordering) -> u64;
+    /// As [`AtomicU64::fetch_sub`].
+    fn fetch_sub(&self, value: u64, order: Ordering) -> u64;
     /// As [`AtomicU64::compare_exchange`].
     ///
     /// # Errors
@@ -47,6 +51,14 @@ macro_rules! word {
             #[inline]
             fn fetch_max(&self, value: u64, order: Ordering) -> u64 {
                 Self::fetch_max(self, value, order)
+            }
+            #[inline]
+            fn fetch_add(&self, value: u64, order: Ordering) -> u64 {
+                Self::fetch_add(self, value, order)
+            }
+            #[inline]
+            fn fetch_sub(&self, value: u64, order: Ordering) -> u64 {
+                Self::fetch_sub(self, value, order)
             }
             #[inline]
             fn compare_exchange(

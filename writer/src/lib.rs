@@ -69,6 +69,7 @@ mod macros;
 mod metric;
 mod naming;
 mod needs;
+mod open;
 #[allow(unsafe_code)]
 mod process;
 mod region;
@@ -97,6 +98,7 @@ pub use labels::{Family, LabelSet, LabelValue};
 pub use lane::enter_thread;
 pub use metric::Metric;
 pub use needs::Needs;
+pub use open::{Lease, LeaseGuard, OpenFamily, OpenRules};
 pub use region::{Region, Registrable};
 pub use register_error::RegisterError;
 pub use tachograph_layout::{Aggregation, Kind};

@@ -99,25 +99,51 @@ pub(crate) fn openmetrics_family(name: &str, kind: Kind) -> &str {
 }
 
 /// The label block of a series as it is printed: `a="x",b="y"`, values escaped.
-pub(crate) fn label_block(names: &[&str], values: &[&str]) -> String {
+pub(crate) fn label_block<N: AsRef<str>>(names: &[N], values: &[&str]) -> String {
     let mut block = String::new();
-    for (name, value) in names.iter().zip(values) {
-        if !block.is_empty() {
-            block.push(',');
-        }
-        block.push_str(name);
-        block.push_str("=\"");
-        for character in value.chars() {
-            match character {
-                '\\' => block.push_str("\\\\"),
-                '"' => block.push_str("\\\""),
-                '\n' => block.push_str("\\n"),
-                other => block.push(other),
-            }
-        }
-        block.push('"');
-    }
+    write_label_block(&mut block, names, values);
     block
+}
+
+/// Appends the label block to `block`.
+pub(crate) fn write_label_block<N: AsRef<str>>(block: &mut String, names: &[N], values: &[&str]) {
+    label_pieces(names, values, |piece| block.push_str(piece));
+}
+
+/// Length of the label block in bytes, without making it.
+pub(crate) fn label_block_len<N: AsRef<str>>(names: &[N], values: &[&str]) -> usize {
+    let mut len = 0;
+    label_pieces(names, values, |piece| len += piece.len());
+    len
+}
+
+/// Whether `block` is the label block of these labels, without making that.
+pub(crate) fn is_label_block<N: AsRef<str>>(block: &str, names: &[N], values: &[&str]) -> bool {
+    let mut rest = Some(block);
+    label_pieces(names, values, |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)));
+    rest.is_some_and(str::is_empty)
+}
+
+/// The label block, piece by piece: this is where label values are escaped.
+fn label_pieces<N: AsRef<str>>(names: &[N], values: &[&str], mut piece: impl FnMut(&str)) {
+    for (index, (name, value)) in names.iter().zip(values).enumerate() {
+        piece(if index == 0 { "" } else { "," });
+        piece(name.as_ref());
+        piece("=\"");
+        let mut rest = *value;
+        while let Some(at) = rest.find(['\\', '"', '\n']) {
+            let (plain, special) = rest.split_at(at);
+            piece(plain);
+            piece(match special.as_bytes()[0] {
+                b'\\' => "\\\\",
+                b'"' => "\\\"",
+                _ => "\\n",
+            });
+            rest = &special[1..];
+        }
+        piece(rest);
+        piece("\"");
+    }
 }
 
 const fn base(name: &str) -> &str {
@@ -175,6 +201,20 @@ mod tests {
     #[test]
     fn label_blocks_are_escaped_once() {
         assert_eq!(label_block(&["a", "b"], &["x\"y\\", "l1\nl2"]), r#"a="x\"y\\",b="l1\nl2""#);
-        assert_eq!(label_block(&[], &[]), "");
+        assert_eq!(label_block::<&str>(&[], &[]), "");
+        assert_eq!(label_block(&["a"], &["\\\"\nü\r\0"]), "a=\"\\\\\\\"\\nü\r\0\"");
+    }
+
+    #[test]
+    fn a_label_block_is_known_without_being_made() {
+        let names = ["a", "b"];
+        for values in [["", ""], ["x\"y\\", "l1\nl2"], ["\"", "\""], ["x,b=", "y"], ["x", ",b=y"], ["ü", "\\n"]] {
+            let block = label_block(&names, &values);
+            assert_eq!(label_block_len(&names, &values), block.len());
+            assert!(is_label_block(&block, &names, &values), "{block}");
+            assert!(!is_label_block(&block, &names, &[values[1], "other"]), "{block}");
+            assert!(!is_label_block(&block[..block.len() - 1], &names, &values), "{block}");
+            assert!(!is_label_block(&format!("{block},"), &names, &values), "{block}");
+        }
     }
 }

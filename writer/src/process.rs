@@ -24,6 +24,8 @@ pub(crate) struct Attached {
     pub(crate) ended: AtomicBool,
     /// First lane cells of the watermarks, whose windows housekeeping turns.
     pub(crate) watermarks: Mutex<Vec<u64>>,
+    /// Held while the structure word is odd: one slot changes hands at a time.
+    pub(crate) structure: Mutex<()>,
     /// Descriptor of the lock; -1 where there is none (any more).
     lock: AtomicI32,
     /// The region file, until the region is closed. A forked child does not touch it.
@@ -51,6 +53,7 @@ impl Attached {
             tick,
             ended: AtomicBool::new(false),
             watermarks: Mutex::new(Vec::new()),
+            structure: Mutex::new(()),
             lock: AtomicI32::new(lock.map_or(-1, IntoRawFd::into_raw_fd)),
             file: Mutex::new(file),
             next: AtomicPtr::new(std::ptr::null_mut()),

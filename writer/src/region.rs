@@ -11,6 +11,7 @@ use crate::fail_point::FailPoint;
 use crate::gauge::GaugeNumber;
 use crate::labels::{Family, LabelSet};
 use crate::metric::{Metric, sealed::Handle};
+use crate::open::{Open, OpenFamily, OpenRules, Slots};
 use crate::process::{self, Attached};
 use crate::register::{Registry, Request};
 use crate::start::Started;
@@ -187,7 +188,8 @@ impl Region {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn register<M: Metric>(&self, desc: Desc) -> Result<M, RegisterError> {
-        self.create::<M>(&desc, Vec::new(), vec![Vec::new()]).map(|block| M::pick(block, 0))
+        let request = request::<M>(&desc, Vec::new(), vec![Vec::new()]);
+        self.create::<M>(&desc, request).map(|(block, _)| M::pick(block, 0))
     }
 
     /// Registers a family with a closed label set: all its series, at 0.
@@ -204,7 +206,45 @@ impl Region {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn family<M: Metric, L: LabelSet>(&self, desc: Desc) -> Result<Family<M, L>, RegisterError> {
-        self.create::<M>(&desc, L::NAMES.to_vec(), L::sets()).map(Family::new)
+        self.create::<M>(&desc, request::<M>(&desc, L::NAMES.to_vec(), L::sets())).map(|(block, _)| Family::new(block))
+    }
+
+    /// Registers a family with an open label set: its label values come and go, within a budget.
+    ///
+    /// The region reserves the room at once: a series and a label area for each set of the budget and one more, and the
+    /// cells of as many. Registered again with the same description and rules it is the same family.
+    ///
+    /// # Errors
+    /// As [`Region::counter`]; also where the budget does not fit into the region, or a label is named `overflow`.
+    ///
+    /// ```
+    /// use tachograph::{Counter, Desc, OpenFamily, OpenRules, Region};
+    /// let region = Region::private("doc")?;
+    /// let sent: OpenFamily<Counter, 1> =
+    ///     region.open_family(Desc::new("app_sent_total", "Messages by peer"), ["peer"], OpenRules::new(100))?;
+    /// sent.with(["10.0.0.7"]).inc();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_family<M: Metric, const N: usize>(
+        &self,
+        desc: Desc,
+        label_names: [&str; N],
+        rules: OpenRules,
+    ) -> Result<OpenFamily<M, N>, RegisterError> {
+        self.create_open(&desc, label_names, Open::new(rules))
+    }
+
+    pub(crate) fn create_open<M: Metric, const N: usize>(
+        &self,
+        desc: &Desc,
+        label_names: [&str; N],
+        open: Open,
+    ) -> Result<OpenFamily<M, N>, RegisterError> {
+        const { assert!(N > 0, "an open family has labels") };
+        let request = request::<M>(desc, label_names.to_vec(), Vec::new());
+        let (block, slots) = self.create::<M>(desc, request.map(|request| Request { open: Some(open), ..request }))?;
+        let ended = || RegisterError::Ended { region: self.name().to_owned(), name: desc.name.clone() };
+        slots.map(|slots| OpenFamily::new(slots, block)).ok_or_else(ended)
     }
 
     /// Registers a whole group of metrics, declared by `#[derive(Metrics)]` or [`crate::metrics!`].
@@ -218,9 +258,8 @@ impl Region {
     fn create<M: Metric>(
         &self,
         desc: &Desc,
-        label_names: Vec<&str>,
-        label_sets: Vec<Vec<&str>>,
-    ) -> Result<M::Block, RegisterError> {
+        request: Result<Request<'_>, RegisterError>,
+    ) -> Result<(M::Block, Option<&'static Slots>), RegisterError> {
         let attached = self.0.attached;
         let ended = || RegisterError::Ended { region: attached.name.clone(), name: desc.name.clone() };
         // Asked before the mutex is touched: a forked child may have inherited it locked.
@@ -228,14 +267,14 @@ impl Region {
             return Err(ended());
         }
         let attempt = || {
-            let request = request::<M>(desc, label_names, label_sets)?;
+            let request = request?;
             let mut registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
-            registry.get_or_create(&request)
+            Ok((registry.get_or_create(&request)?, registry.slots(&desc.name)))
         };
-        let place = attempt().inspect_err(|_| {
+        let (place, slots) = attempt().inspect_err(|_| {
             attached.control(Control::REGISTRATIONS_DROPPED).fetch_add(1, Relaxed);
         })?;
-        M::block(attached.map, place).ok_or_else(ended)
+        M::block(attached.map, place).map(|block| (block, slots)).ok_or_else(ended)
     }
 
     /// The region's name.
@@ -374,7 +413,7 @@ fn request<'a, M: Handle>(
 ) -> Result<Request<'a>, RegisterError> {
     let shape = M::shape(desc).map_err(|rule| RegisterError::Shape { name: desc.name.clone(), rule })?;
     let aggregation = desc.aggregation.unwrap_or(M::AGGREGATION);
-    Ok(Request { desc, kind: M::KIND, number: M::NUMBER, aggregation, shape, label_names, label_sets })
+    Ok(Request { desc, kind: M::KIND, number: M::NUMBER, aggregation, shape, label_names, label_sets, open: None })
 }
 
 /// What a family takes; nothing where its description breaks a rule, which registering it will say.

@@ -14,6 +14,7 @@ use tachograph_layout::{
 
 use crate::fail_point::FailPoint;
 use crate::histogram::Search;
+use crate::open::{Open, OpenRules, Site, Slots};
 use crate::process::Attached;
 use crate::shape::Shape;
 use crate::{Desc, RegisterError, housekeeping, naming};
@@ -29,6 +30,8 @@ pub(crate) struct Request<'a> {
     pub(crate) label_names: Vec<&'a str>,
     /// Values of every label set, in index order; one empty set where there are no labels.
     pub(crate) label_sets: Vec<Vec<&'a str>>,
+    /// Label sets that come and go, instead of `label_sets`.
+    pub(crate) open: Option<Open>,
 }
 
 /// Where the cells of a family's series are.
@@ -60,6 +63,7 @@ pub(crate) struct Registry {
 struct Entry {
     identity: Identity,
     place: Place,
+    open: Option<&'static Slots>,
 }
 
 /// Everything that must be the same for a name to be the same family.
@@ -72,9 +76,10 @@ struct Identity {
     help: String,
     shape: Shape,
     label_names: Vec<String>,
-    series: usize,
+    series: u64,
     /// Hash of all label values, in order.
     values: u64,
+    open: Option<OpenRules>,
 }
 
 impl std::fmt::Display for Identity {
@@ -91,6 +96,9 @@ impl std::fmt::Display for Identity {
         if !self.label_names.is_empty() {
             write!(f, " by {} ({} series)", self.label_names.join(", "), self.series)?;
         }
+        if let Some(rules) = &self.open {
+            write!(f, ", {rules}")?;
+        }
         write!(f, "{}, merged by {:?}, HELP {:?}", self.shape, self.aggregation, self.help)
     }
 }
@@ -104,11 +112,13 @@ struct Used {
     cells: u64,
     shared: u64,
     bounds: u64,
+    label_areas: u64,
 }
 
 impl Registry {
     pub(crate) fn new(attached: &'static Attached, layout: Layout) -> Self {
-        let used = Used { families: 0, series: 0, strings: 0, cells: LANE_HEADER_CELLS as u64, shared: 0, bounds: 0 };
+        let cells = LANE_HEADER_CELLS as u64;
+        let used = Used { families: 0, series: 0, strings: 0, cells, shared: 0, bounds: 0, label_areas: 0 };
         attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
         let families = layout.section(SectionKind::Families).count.min(4096) as usize;
         let (families, bases) = (HashMap::with_capacity(families), HashMap::with_capacity(families));
@@ -139,14 +149,19 @@ impl Registry {
         let blocks: Vec<String> =
             request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
         self.check_room(request, &blocks)?;
-        let place = self.publish(request, &blocks);
-        self.families.insert(request.desc.name.clone(), Entry { identity: request.identity(), place });
+        let (place, open) = self.publish(request, &blocks);
+        self.families.insert(request.desc.name.clone(), Entry { identity: request.identity(), place, open });
         self.bases.insert(base.to_owned(), request.desc.name.clone());
         Ok(place)
     }
 
+    /// The slots of an open family that is registered.
+    pub(crate) fn slots(&self, name: &str) -> Option<&'static Slots> {
+        self.families.get(name)?.open
+    }
+
     fn check_room(&self, request: &Request<'_>, blocks: &[String]) -> Result<(), RegisterError> {
-        let series = blocks.len() as u64;
+        let series = request.series();
         let cells = series * u64::from(request.shape.cells);
         let (lane_cells, shared) = if request.kind.in_shared_plane() { (0, cells) } else { (cells, 0) };
         let capacity = |kind| self.layout.section(kind).count;
@@ -170,6 +185,13 @@ impl Registry {
                 self.used.bounds,
                 capacity(SectionKind::Bounds),
             ),
+            (
+                "label bytes",
+                "label_bytes",
+                request.label_area_bytes(),
+                self.used.label_areas,
+                capacity(SectionKind::LabelAreas),
+            ),
         ] {
             let free = capacity.saturating_sub(used);
             if needed > free {
@@ -188,7 +210,7 @@ impl Registry {
     }
 
     /// Writes the family and its series, in the order that readers rely on. The room was checked.
-    fn publish(&mut self, request: &Request<'_>, blocks: &[String]) -> Place {
+    fn publish(&mut self, request: &Request<'_>, blocks: &[String]) -> (Place, Option<&'static Slots>) {
         let now = housekeeping::clock_ns(ClockId::Realtime);
         let names = request.label_names.join(",");
         let [name, help, unit, label_names] =
@@ -198,7 +220,7 @@ impl Registry {
         let labels: Vec<StrRef> = blocks.iter().map(|block| self.string(block)).collect();
 
         FailPoint::StringsStored.pass();
-        let series = blocks.len() as u64;
+        let series = request.series();
         let cells = u64::from(request.shape.cells);
         let shared = request.kind.in_shared_plane();
         let used = if shared { &mut self.used.shared } else { &mut self.used.cells };
@@ -208,6 +230,9 @@ impl Registry {
         let (family_index, first_series) = (self.used.families, self.used.series);
         self.used.families += 1;
         self.used.series += series;
+        let first_area = self.used.label_areas;
+        self.used.label_areas += request.label_area_bytes();
+        let rules = request.open.as_ref().map(|open| open.rules);
         let live = SlotWord::new(0, SlotState::Live).bits();
         let (schema, lower, upper) = request.shape.exponential.unwrap_or((0, 0.0, 0.0));
         let family = FamilyRecord {
@@ -231,6 +256,10 @@ impl Registry {
             range_lower: lower.to_bits(),
             range_upper: upper.to_bits(),
             scale: request.shape.scale.to_bits(),
+            flags: rules.map_or(0, |_| FamilyRecord::FLAG_OPEN),
+            label_area_len: rules.map_or(0, |rules| rules.label_area_bytes()),
+            label_area_offset: rules.map_or(0, |_| first_area),
+            linger_ns: rules.map_or(0, |rules| rules.linger_ns()),
             created_realtime_ns: now,
             ..FamilyRecord::default()
         };
@@ -239,6 +268,7 @@ impl Registry {
             (Control::CELLS_USED, self.used.cells),
             (Control::SHARED_USED, self.used.shared),
             (Control::BOUNDS_USED, self.used.bounds),
+            (Control::LABEL_AREAS_USED, self.used.label_areas),
         ] {
             self.attached.control(control).store(value, Relaxed);
         }
@@ -261,7 +291,7 @@ impl Registry {
                         cell: first_cell + index as u64 * cells,
                         labels,
                         created_realtime_ns: now,
-                        labels_hash: fnv1a(FNV_START, block),
+                        labels_hash: label_hash(block),
                         ..SeriesRecord::default()
                     };
                     // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
@@ -277,7 +307,24 @@ impl Registry {
             watermarks.extend((0..series).map(|index| first_cell + index * cells));
         }
         let first = if shared { self.layout.section(SectionKind::Shared).offset + first_cell * 64 } else { first_cell };
-        Place { first, series, search: self.search(request.number, &request.shape) }
+        let open = request.open.as_ref().map(|open| {
+            let site = Site {
+                family: family_index as u32,
+                kind: request.kind,
+                records: self.layout.section(SectionKind::Series).entry(first_series).unwrap_or_default(),
+                areas: self.layout.section(SectionKind::LabelAreas).offset,
+                first_area,
+                first_cell: first,
+                first_index: first_cell,
+                cells: request.shape.cells,
+            };
+            let names = request.label_names.iter().map(|name| (*name).to_owned()).collect();
+            // For good, as the mapping: leases may outlive the region.
+            let slots: &'static Slots =
+                Box::leak(Box::new(Slots::new(self.attached, &request.desc.name, names, open, site)));
+            slots
+        });
+        (Place { first, series, search: self.search(request.number, &request.shape) }, open)
     }
 
     /// The search for the buckets of a histogram; families with the same buckets share one. Leaked, as the map is:
@@ -342,6 +389,12 @@ impl Request<'_> {
             if self.label_names[..index].contains(label) {
                 return Err(label_error(label, naming::LABEL_TWICE));
             }
+            if self.open.is_some() && *label == "overflow" {
+                return Err(label_error(
+                    label,
+                    "is what an open family's overflow series is known by: choose another name",
+                ));
+            }
         }
         let mut seen = std::collections::HashSet::new();
         for set in &self.label_sets {
@@ -361,6 +414,16 @@ impl Request<'_> {
         Ok(())
     }
 
+    /// Series slots that the family takes.
+    pub(crate) fn series(&self) -> u64 {
+        self.open.as_ref().map_or(self.label_sets.len() as u64, |open| u64::from(open.rules.slots()))
+    }
+
+    /// Bytes of label areas that the family takes.
+    pub(crate) fn label_area_bytes(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| self.series() * u64::from(open.rules.label_area_bytes()))
+    }
+
     fn identity(&self) -> Identity {
         Identity {
             kind: self.kind,
@@ -370,7 +433,8 @@ impl Request<'_> {
             help: self.desc.help.clone(),
             shape: self.shape.clone(),
             label_names: self.label_names.iter().map(|name| (*name).to_owned()).collect(),
-            series: self.label_sets.len(),
+            series: self.series(),
+            open: self.open.as_ref().map(|open| open.rules),
             values: self.label_sets.iter().flatten().fold(FNV_START, |hash, value| fnv1a(fnv1a(hash, value), "\0")),
         }
     }
@@ -389,6 +453,11 @@ impl Request<'_> {
 /// Strings start at multiples of 8, since they are stored by whole words.
 const fn padded(text: &str) -> u64 {
     (text.len() as u64).next_multiple_of(8)
+}
+
+/// The hash of a label block that stands in its series' record.
+pub(crate) fn label_hash(block: &str) -> u64 {
+    fnv1a(FNV_START, block)
 }
 
 /// FNV-1a, 64 bits, going on from a hash (at first [`FNV_START`]).
