@@ -24,6 +24,8 @@ pub(crate) struct Parsed {
     pub(crate) used: HighWater,
     /// Every slot of the open families below the high-water mark, with its state word: only these ever change again.
     pub(crate) open_slots: Vec<(u32, u64)>,
+    /// When the first of the retired series that are shown has lingered long enough, on the writer's monotonic clock.
+    pub(crate) next_expiry: u64,
 }
 
 /// Most slots of a table that are read: what a region holds at most, however long its file is.
@@ -39,14 +41,17 @@ pub(crate) fn high_water(view: WordView<'_>, sections: &SectionTable) -> HighWat
     }
 }
 
-/// Parses the structure of a region.
-pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
+/// Parses the structure of a region. Retired series whose linger is over at `now`, on the writer's monotonic clock, are
+/// left out; without a time none is.
+pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable, now: Option<u64>) -> Parsed {
     let used = high_water(view, sections);
     let section = |kind| sections.section(kind);
     let mut parser = Parser {
         view,
         sections,
         used,
+        now,
+        next_expiry: u64::MAX,
         schema: Schema::default(),
         open_slots: Vec::new(),
         exposed: HashMap::new(),
@@ -79,7 +84,7 @@ pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable) -> Parsed {
     if parser.contested {
         parser.settle_cells();
     }
-    Parsed { schema: parser.schema, used, open_slots: parser.open_slots }
+    Parsed { schema: parser.schema, used, open_slots: parser.open_slots, next_expiry: parser.next_expiry }
 }
 
 /// The state word of a series slot, Acquire; 0 (free) outside the section.
@@ -92,6 +97,8 @@ struct Parser<'a> {
     view: WordView<'a>,
     sections: &'a SectionTable,
     used: HighWater,
+    now: Option<u64>,
+    next_expiry: u64,
     schema: Schema,
     open_slots: Vec<(u32, u64)>,
     /// Every name that some format shows, with the family that shows it.
@@ -277,6 +284,9 @@ impl Parser<'_> {
         let copied = section.entry(u64::from(slot)).and_then(|entry| self.view.copy(entry, &mut words));
         let record = copied.and_then(|()| SeriesRecord::from_words(&words)).ok_or("its record is outside the file")?;
         let record = SeriesRecord { state: state.bits(), ..record };
+        if family.open && self.is_over(&record, family_record.linger_ns) {
+            return Ok(None);
+        }
         let shared = family.kind.in_shared_plane();
         let plane = if shared { self.sections.section(SectionKind::Shared).count } else { self.sections.cells() };
         let checked = record.check(family_index, family_record, plane).map_err(|error| error.to_string());
@@ -341,6 +351,21 @@ impl Parser<'_> {
                 self.schema.damage(format!("series {} of {family}", series.slot), what);
             }
         }
+    }
+
+    /// Whether a series is retired and its linger is over. One that is just being revived or given away has no time.
+    fn is_over(&mut self, record: &SeriesRecord, linger_ns: u64) -> bool {
+        let Some(now) = self.now.filter(|_| record.slot().state() == Some(SlotState::Retired)) else { return false };
+        if record.retired_monotonic_ns == 0 {
+            // Retired again, the slot has the state word that it was found with: so it is to be looked at again.
+            self.next_expiry = 0;
+            return false;
+        }
+        let end = record.retired_monotonic_ns.saturating_add(linger_ns);
+        if end > now {
+            self.next_expiry = self.next_expiry.min(end);
+        }
+        end <= now
     }
 
     fn labels(

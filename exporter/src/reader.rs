@@ -7,11 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::time::{ClockId, clock_gettime};
 use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
 
 use crate::Verdict;
 use crate::lock::LockError;
-use crate::parse;
+use crate::parse::{self, Parsed};
 use crate::region_file::{OpenError, RegionFile};
 use crate::schema::Schema;
 use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
@@ -81,6 +82,7 @@ struct Structure {
     schema: Arc<Schema>,
     plan: Arc<ReadPlan>,
     open_slots: Arc<Vec<(u32, u64)>>,
+    next_expiry: u64,
 }
 
 /// Pairs of buffers kept.
@@ -153,7 +155,7 @@ impl RegionReader {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut lane, mut shared) = cache.spare.pop().unwrap_or_default();
         let structure = view.read_structure(verdict.is_alive(), |word| {
-            let structure = cache.current(view, &self.file, word);
+            let structure = cache.current(view, &self.file, word, self.now(verdict));
             values::read(view, &self.file.sections, &structure.plan, &mut lane, &mut shared);
             structure
         });
@@ -220,6 +222,17 @@ impl RegionReader {
             return Err(ReadError::Cut { path: self.file.path.clone() });
         }
         Ok(())
+    }
+
+    /// The writer's monotonic clock: now where it lives; else as it was at its last tick, so that what lingered when it
+    /// died is shown for as long as its region is.
+    fn now(&self, verdict: Verdict) -> u64 {
+        if verdict.is_alive() {
+            let now = clock_gettime(ClockId::Monotonic);
+            (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
+        } else {
+            self.view().load(Control::TICK_MONOTONIC_NS).unwrap_or(0)
+        }
     }
 
     /// The schema without series whose slots were given away while their values were read. Only an open family's slots
@@ -294,11 +307,12 @@ impl RegionReader {
 }
 
 impl Cache {
-    /// The structure as it is now: the cached one where nothing changed, else parsed anew.
-    fn current(&mut self, view: WordView<'_>, file: &RegionFile, word: u64) -> Structure {
+    /// The structure as it is at `now`: the cached one where nothing changed, else parsed anew.
+    fn current(&mut self, view: WordView<'_>, file: &RegionFile, word: u64, now: u64) -> Structure {
         let section = file.sections.section(SectionKind::Series);
         let stands = |structure: &Structure| {
             structure.word == word
+                && now < structure.next_expiry
                 && structure.used == parse::high_water(view, &file.sections)
                 // Neither taking a free slot nor retiring a series touches the words above.
                 && structure.open_slots.iter().all(|(slot, state)| {
@@ -308,7 +322,7 @@ impl Cache {
         if let Some(structure) = self.structure.as_ref().filter(|structure| stands(structure)) {
             return structure.clone();
         }
-        let parsed = parse::parse(view, &file.sections);
+        let parsed = parse::parse(view, &file.sections, Some(now));
         // An equal schema stays the same `Arc`, so that plans made of it stay good, too.
         let schema = match &self.structure {
             Some(before) if *before.schema == parsed.schema => Arc::clone(&before.schema),
@@ -316,7 +330,8 @@ impl Cache {
         };
         let plan = Arc::new(ReadPlan::new(&schema));
         let open_slots = Arc::new(parsed.open_slots);
-        self.structure.insert(Structure { word, used: parsed.used, schema, plan, open_slots }).clone()
+        let Parsed { used, next_expiry, .. } = parsed;
+        self.structure.insert(Structure { word, used, schema, plan, open_slots, next_expiry }).clone()
     }
 }
 

@@ -86,7 +86,7 @@ impl Listed {
 /// All findings of a region whose file is as long as when it was mapped.
 pub(crate) fn verify(file: &RegionFile, verdict: Verdict) -> Vec<Finding> {
     let check = Check { file, view: file.map.view(), verdict };
-    let parsed = parse::parse(check.view, &file.sections);
+    let parsed = parse::parse(check.view, &file.sections, None);
     let mut findings = check.header();
     findings.extend(check.control());
     findings.extend(parsed.schema.damaged.iter().map(|damage| Finding::error(damage.place.clone(), &damage.what)));

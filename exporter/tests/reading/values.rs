@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use tachograph_exporter::{Kind, RegionReader, Snapshot, Value};
-use tachograph_layout::{Control, SectionKind, SeriesRecord, SlotState, SlotWord};
+use tachograph_layout::{Control, FamilyRecord, SectionKind, SeriesRecord, SlotState, SlotWord};
 
 use crate::builder::{LANES, Region, directory};
 
@@ -140,6 +140,54 @@ fn open_slots_are_followed_without_any_other_word() {
     assert_eq!(shown(), Some((1, false)));
     store(SlotWord::new(1, SlotState::Free));
     assert_eq!(shown(), None);
+}
+
+/// Linger is counted on the writer's clock: the machine's while it lives, its last tick's once it is dead.
+#[test]
+fn a_retired_series_is_shown_until_its_linger_ends() {
+    let directory = directory();
+    let mut region = Region::full("mc-0");
+    region.control(Control::TICK_MONOTONIC_NS, 1_000);
+    let families = region.layout.section(SectionKind::Families).count;
+    for family in 0..families {
+        region.edit::<FamilyRecord>(SectionKind::Families, family, |family| family.linger_ns = 100);
+    }
+    let path = region.write(directory.path());
+    let reader = RegionReader::open(&path).unwrap();
+    let first = reader.snapshot().unwrap();
+    let peer = first.schema.series.iter().find(|series| series.labels == r#"peer="x""#).unwrap();
+    let slot = region.entry(SectionKind::Series, u64::from(peer.slot));
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let store = |offset: u64, word: u64| file.write_all_at(&word.to_le_bytes(), offset).unwrap();
+    let is_shown = || {
+        let snapshot = reader.snapshot().unwrap();
+        snapshot.schema.series.iter().any(|series| series.slot == peer.slot)
+    };
+    let retired_at = slot + std::mem::offset_of!(SeriesRecord, retired_monotonic_ns) as u64;
+    store(retired_at, 990);
+    assert!(is_shown(), "the time means nothing while the series is live");
+    store(slot, SlotWord::new(0, SlotState::Retired).bits());
+    assert!(is_shown());
+    // Nothing but time goes by.
+    store(Control::TICK_MONOTONIC_NS, 1_089);
+    let lingering = reader.snapshot().unwrap();
+    assert!(is_shown());
+    store(Control::TICK_MONOTONIC_NS, 1_090);
+    assert!(!is_shown());
+    let gone = reader.snapshot().unwrap();
+    assert_eq!(gone.schema.series.len() + 1, lingering.schema.series.len());
+    assert!(Arc::ptr_eq(&gone.schema, &reader.snapshot().unwrap().schema), "no new plan for each scrape after");
+    assert!(gone.schema.damaged.is_empty() && reader.verify().is_empty());
+    // Revived: the state is stored before the time.
+    store(slot, SlotWord::new(0, SlotState::Live).bits());
+    assert!(is_shown());
+    store(slot, SlotWord::new(0, SlotState::Retired).bits());
+    store(retired_at, 0);
+    assert!(is_shown(), "retired, and just being revived");
+    // As long as the writer lives its clock is the machine's.
+    store(retired_at, 990);
+    let _held = crate::builder::hold_lock(directory.path(), "mc-0");
+    assert!(!is_shown(), "that was long ago");
 }
 
 #[test]
