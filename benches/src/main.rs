@@ -7,6 +7,10 @@ mod closed_label_inc;
 mod contest;
 mod counter_inc;
 mod gauge_set;
+mod histogram_bounds_f64;
+mod histogram_duration_ns;
+mod histogram_exponential_f64;
+mod inputs;
 mod modes;
 mod start;
 mod subject;
@@ -18,10 +22,13 @@ use contest::{Effort, Line};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 5] = [
+const ROWS: [Row; 8] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
+    ("histogram_bounds_f64", histogram_bounds_f64::lines),
+    ("histogram_exponential_f64", histogram_exponential_f64::lines),
+    ("histogram_duration_ns", histogram_duration_ns::lines),
     ("start", start::start),
     ("registration", start::registration),
 ];
