@@ -21,12 +21,11 @@ pub struct Ordered(u64);
 const SIGN: u64 = 1 << 63;
 
 impl Ordered {
-    /// An integer. `i64::MIN` is stored as its neighbour, since its word means "nothing seen".
+    /// An integer.
     #[must_use]
     #[inline]
     pub const fn from_i64(value: i64) -> Self {
-        let bits = value as u64 ^ SIGN;
-        Self(if bits == 0 { 1 } else { bits })
+        Self(value as u64 ^ SIGN)
     }
 
     /// A number that is not NaN.
@@ -34,16 +33,14 @@ impl Ordered {
     #[inline]
     pub const fn from_f64(value: f64) -> Self {
         let bits = value.to_bits();
-        let bits = if bits & SIGN == 0 { bits ^ SIGN } else { !bits };
-        Self(if bits == 0 { 1 } else { bits })
+        Self(if bits & SIGN == 0 { bits ^ SIGN } else { !bits })
     }
 
     /// The same value for a series that keeps the smallest: the complement.
     #[must_use]
     #[inline]
     pub const fn reversed(self) -> Self {
-        let bits = !self.0;
-        Self(if bits == 0 { 1 } else { bits })
+        Self(!self.0)
     }
 
     /// A stored word; `None` for 0, where nothing was seen.
@@ -53,11 +50,20 @@ impl Ordered {
         if bits == 0 { None } else { Some(Self(bits)) }
     }
 
-    /// The word as it is stored.
+    /// The word as it is stored. 0 would mean "nothing seen", so the value that comes to it is stored as its neighbour:
+    /// `i64::MIN` in a series that keeps the largest, `i64::MAX` in one that keeps the smallest.
+    ///
+    /// ```
+    /// use tachograph_layout::Ordered;
+    /// let stored = |value: Ordered| Ordered::from_bits(value.bits()).expect("something was seen");
+    /// assert_eq!(stored(Ordered::from_i64(i64::MIN)).to_i64(), i64::MIN + 1);
+    /// assert_eq!(stored(Ordered::from_i64(i64::MIN).reversed()).reversed().to_i64(), i64::MIN);
+    /// assert_eq!(stored(Ordered::from_i64(i64::MAX).reversed()).reversed().to_i64(), i64::MAX - 1);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn bits(self) -> u64 {
-        self.0
+        if self.0 == 0 { 1 } else { self.0 }
     }
 
     /// The integer it stands for.

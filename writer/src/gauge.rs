@@ -40,14 +40,14 @@ impl<N: GaugeNumber> Clone for Gauge<N> {
 
 impl<N: GaugeNumber> Copy for Gauge<N> {}
 
-/// The numbers that a gauge may hold: `i64` and `f64`. Sealed.
+/// The numbers that a gauge or a watermark may hold: `i64` and `f64`. Sealed.
 pub trait GaugeNumber: sealed::Bits {}
 
 impl GaugeNumber for i64 {}
 impl GaugeNumber for f64 {}
 
 mod sealed {
-    use tachograph_layout::Number;
+    use tachograph_layout::{Number, Ordered};
 
     #[allow(unnameable_types, reason = "sealed: users name `GaugeNumber`")]
     pub trait Bits: Copy + Send + Sync + std::fmt::Debug + 'static {
@@ -57,6 +57,9 @@ mod sealed {
         fn from_bits(bits: u64) -> Self;
         fn plus(self, other: Self) -> Self;
         fn minus(self, other: Self) -> Self;
+        /// The value as a watermark's word; `None` where it is no number.
+        fn ordered(self) -> Option<Ordered>;
+        fn from_ordered(word: Ordered) -> Self;
     }
 
     impl Bits for i64 {
@@ -78,6 +81,13 @@ mod sealed {
         fn minus(self, other: Self) -> Self {
             self.wrapping_sub(other)
         }
+        #[inline]
+        fn ordered(self) -> Option<Ordered> {
+            Some(Ordered::from_i64(self))
+        }
+        fn from_ordered(word: Ordered) -> Self {
+            word.to_i64()
+        }
     }
 
     impl Bits for f64 {
@@ -98,6 +108,13 @@ mod sealed {
         #[inline]
         fn minus(self, other: Self) -> Self {
             self - other
+        }
+        #[inline]
+        fn ordered(self) -> Option<Ordered> {
+            (!self.is_nan()).then(|| Ordered::from_f64(self))
+        }
+        fn from_ordered(word: Ordered) -> Self {
+            word.to_f64()
         }
     }
 }

@@ -399,7 +399,7 @@ mod tests {
     use super::*;
     use crate::{
         Counter, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, FloatCounter, Gauge, Histogram,
-        UpDownCounter, Watermark,
+        UpDownCounter, WatermarkMax,
     };
 
     #[test]
@@ -416,7 +416,7 @@ mod tests {
         agrees::<FloatCounter>("b_total", |member| member);
         agrees::<Gauge<f64>>("c", |member| member);
         agrees::<UpDownCounter>("d", |member| member);
-        agrees::<Watermark>("e", |member| member);
+        agrees::<WatermarkMax>("e", |member| member);
         agrees::<Histogram>("f", |member| member.bounds(&[1.0, 2.5]));
         agrees::<DurationHistogram>("g", |member| member.bounds(&[0.001]));
         agrees::<ExponentialHistogram>("h", |member| member.exponential(0, 0.1..=7.0));

@@ -6,11 +6,11 @@
 /// never fail, panic, lock or allocate. They are not for use inside signal handlers.
 ///
 /// ```
-/// use tachograph::{Counter, Gauge, Metric, Watermark};
+/// use tachograph::{Counter, Gauge, Metric, WatermarkMax};
 /// fn is_a_pointer<M: Metric>() -> bool {
 ///     size_of::<M>() == size_of::<usize>()
 /// }
-/// assert!(is_a_pointer::<Counter>() && is_a_pointer::<Gauge<f64>>() && is_a_pointer::<Watermark>());
+/// assert!(is_a_pointer::<Counter>() && is_a_pointer::<Gauge<f64>>() && is_a_pointer::<WatermarkMax>());
 /// ```
 pub trait Metric: sealed::Handle {}
 

@@ -17,8 +17,8 @@ use crate::register::{Registry, Request};
 use crate::start::Started;
 use crate::{
     Buckets, BuildError, Builder, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram,
-    FloatCounter, Gauge, Histogram, HistogramNumber, Metrics, Needs, RegisterError, UpDownCounter, Watermark,
-    housekeeping, naming,
+    FloatCounter, Gauge, Histogram, HistogramNumber, Info, LabelValue, Metrics, Needs, RegisterError, StateSet,
+    UpDownCounter, WatermarkMax, WatermarkMin, housekeeping, naming,
 };
 
 /// One shared-memory file and the right to write it. Cheap to clone; all clones are the same region.
@@ -171,7 +171,32 @@ impl Region {
     ///
     /// # Errors
     /// As [`Region::counter`].
-    pub fn watermark_max(&self, name: &str, help: &str) -> Result<Watermark, RegisterError> {
+    pub fn watermark_max<N: GaugeNumber>(&self, name: &str, help: &str) -> Result<WatermarkMax<N>, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers a watermark of the smallest value.
+    ///
+    /// # Errors
+    /// As [`Region::counter`].
+    pub fn watermark_min<N: GaugeNumber>(&self, name: &str, help: &str) -> Result<WatermarkMin<N>, RegisterError> {
+        self.register(Desc::new(name, help))
+    }
+
+    /// Registers an info with its labels, names and values. Its name ends in `_info`.
+    ///
+    /// # Errors
+    /// As [`Region::counter`]; a name that is registered with other values already is a clash.
+    pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Info, RegisterError> {
+        let (names, values) = labels.iter().copied().unzip();
+        self.create::<Info>(&Desc::new(name, help), names, vec![values]).map(|block| Info::pick(block, 0))
+    }
+
+    /// Registers a state set of an enum's values.
+    ///
+    /// # Errors
+    /// As [`Region::counter`]; also [`RegisterError::Shape`] for states that break a rule.
+    pub fn state_set<E: LabelValue>(&self, name: &str, help: &str) -> Result<StateSet<E>, RegisterError> {
         self.register(Desc::new(name, help))
     }
 

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::time::ClockId;
 use tachograph_layout::{
-    Aggregation, CellShape, Control, FamilyRecord, HighWater, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind,
-    SeriesRecord, SlotState, SlotWord, StrRef, Words, append, publish,
+    Aggregation, CellShape, Combine, Control, FamilyRecord, HighWater, Kind, LANE_HEADER_CELLS, Layout, Number,
+    SectionKind, SeriesRecord, SlotState, SlotWord, StrRef, Words, append, publish,
 };
 
 use crate::fail_point::FailPoint;
@@ -383,9 +383,16 @@ impl Request<'_> {
     fn check(&self) -> Result<(), RegisterError> {
         let name = || self.desc.name.clone();
         naming::check(self.desc, self.kind).map_err(|rule| RegisterError::Name { name: name(), rule })?;
+        if self.kind.combine() == Combine::Sum && self.aggregation != Aggregation::Sum {
+            let rule = format!("is a {}: regions are merged by adding up, leave `aggregation` out", self.kind.as_str());
+            return Err(RegisterError::Shape { name: name(), rule });
+        }
         let label_error = |label: &str, rule| RegisterError::Label { name: name(), label: label.to_owned(), rule };
         for (index, label) in self.label_names.iter().enumerate() {
             naming::check_label(label).map_err(|rule| label_error(label, rule))?;
+            if self.kind == Kind::StateSet && *label == self.desc.name {
+                return Err(label_error(label, "is the state set's own name, which its states are shown under"));
+            }
             if self.label_names[..index].contains(label) {
                 return Err(label_error(label, naming::LABEL_TWICE));
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tachograph::{
     Aggregation, Buckets, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, Family,
-    FloatCounter, Gauge, Histogram, LabelSet, LabelValue, Metrics, Region, RegisterError, UpDownCounter, Watermark,
+    FloatCounter, Gauge, Histogram, LabelSet, LabelValue, Metrics, Region, RegisterError, UpDownCounter, WatermarkMax,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, LabelValue)]
@@ -43,7 +43,7 @@ struct Pool {
     open: UpDownCounter,
     /// Longest queue.
     #[metric(name = "pool_waiting_peak", aggregation = Min)]
-    peak: Watermark,
+    peak: WatermarkMax,
 }
 
 #[derive(Debug, Clone, Copy, Metrics)]
@@ -124,7 +124,7 @@ fn a_groups_families_are_what_their_fields_say() {
     let open: UpDownCounter = region.register(Desc::new("app_second_pool_open", "Connections open")).expect("prefixed");
     assert_eq!(open.get(), 6);
     let peak = Desc::new("app_second_pool_waiting_peak", "Longest queue").aggregation(Aggregation::Min);
-    let peak: Watermark = region.register(peak).expect("a whole name gets outer prefixes only");
+    let peak: WatermarkMax = region.register(peak).expect("a whole name gets outer prefixes only");
     assert_eq!(peak.get(), Some(7));
 }
 
@@ -156,7 +156,7 @@ fn exactly_what_is_needed_is_enough_and_one_less_is_not() {
 
 /// The derives' group once more, by the declarative forms.
 mod declared {
-    use super::{Counter, Family, Watermark};
+    use super::{Counter, Family, WatermarkMax};
 
     tachograph::label_value! {
         #[derive(Debug)]
@@ -168,7 +168,7 @@ mod declared {
             /// By verb.
             pub(super) verbs: Family<Counter, Verb> = "some_verbs_total",
             /// Longest.
-            pub(super) peak: Watermark = "some_peak_bytes" { unit: "bytes", aggregation: tachograph::Aggregation::Min },
+            pub(super) peak: WatermarkMax = "some_peak_bytes" { unit: "bytes", aggregation: tachograph::Aggregation::Min },
         }
     }
 }
@@ -180,7 +180,7 @@ struct Derived {
     verbs: Family<Counter, Verb>,
     /// Longest.
     #[metric(unit = "bytes", aggregation = Min)]
-    peak: Watermark,
+    peak: WatermarkMax,
 }
 
 const STEPS: [f64; 3] = [0.25, 0.5, 1.0];

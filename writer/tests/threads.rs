@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::{Barrier, Mutex, OnceLock};
 
-use tachograph::{Counter, FloatCounter, Region, UpDownCounter, Watermark};
+use tachograph::{Counter, FloatCounter, Region, UpDownCounter, WatermarkMax};
 
 /// One process constant for all tests of this file: few lanes, so that threads run out of them.
 fn region(name: &str) -> Region {
@@ -157,7 +157,7 @@ fn regions_built_while_threads_write_are_counted_exactly() {
 
 #[test]
 fn destructors_of_thread_locals_record_peaks() {
-    struct Peak(Watermark, i64);
+    struct Peak(WatermarkMax, i64);
     impl Drop for Peak {
         fn drop(&mut self) {
             self.0.record(self.1);

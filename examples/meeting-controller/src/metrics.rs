@@ -2,7 +2,7 @@
 //!
 //! Ids of meetings, participants and connections are never labels: they are for logs.
 
-use tachograph::{Counter, Family, Gauge, LabelValue, Metrics, UpDownCounter, Watermark};
+use tachograph::{Counter, Family, Gauge, LabelValue, Metrics, UpDownCounter, WatermarkMax};
 
 /// Kind of actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, LabelValue)]
@@ -66,7 +66,7 @@ pub struct McMetrics {
     pub mailbox_depth: Family<UpDownCounter, ActorType>,
     /// Depth of the fullest single mailbox in the last minute.
     #[metric(name = "mc_actor_mailbox_depth_peak")]
-    pub mailbox_peak: Family<Watermark, ActorType>,
+    pub mailbox_peak: Family<WatermarkMax, ActorType>,
     /// Messages that a full or closed mailbox refused.
     #[metric(name = "mc_messages_dropped_total")]
     pub dropped: Family<Counter, ActorType>,

@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, raise};
 use tachograph::fail_point::FailPoint;
-use tachograph::{BuildError, Builder, Counter, Desc, Family, FloatCounter, Gauge, Region, UpDownCounter, Watermark};
+use tachograph::{
+    BuildError, Builder, Counter, Desc, Family, FloatCounter, Gauge, Region, UpDownCounter, WatermarkMax,
+};
 use tachograph_tests::ledger::{FAMILIES, Fact, Ledger, WRITERS, WRITTEN};
 
 tachograph::label_value! { enum Outcome: "outcome" { Ok = "ok", Failed = "failed", Late = "late" } }
@@ -74,7 +76,7 @@ struct Handles {
     active: OnceLock<UpDownCounter>,
     busy: OnceLock<FloatCounter>,
     level: OnceLock<Gauge<i64>>,
-    peak: OnceLock<Watermark>,
+    peak: OnceLock<WatermarkMax>,
 }
 
 fn run(dir: &Path, ledger: &Path, end: &str) -> Result<(), Failed> {
