@@ -6,6 +6,7 @@
 
 mod lease;
 mod lease_count;
+mod observations;
 mod rules;
 mod slots;
 mod table;

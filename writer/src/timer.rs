@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::histogram::nanoseconds;
 
 /// Counts, when it is dropped, the time since it was started: by a return, an unwinding panic or a cancelled task alike.
-/// Made by `start_timer` of a histogram of durations.
+/// Made by `start_timer` of a histogram of durations, or of a [`crate::Lease`] of one, which it then holds a clone of.
 ///
 /// ```
 /// use tachograph::{Buckets, Region};
@@ -32,15 +32,15 @@ pub struct Timer<H: ObserveDuration> {
     running: bool,
 }
 
-/// The histograms that a [`Timer`] may count into: those of durations. Sealed.
+/// The histograms that a [`Timer`] may count into: those of durations, and leases of them. Sealed.
 pub trait ObserveDuration: sealed::ObserveNs {}
 
 impl<H: sealed::ObserveNs> ObserveDuration for H {}
 
 pub(crate) mod sealed {
     #[allow(unnameable_types, reason = "sealed: users name `ObserveDuration`")]
-    pub trait ObserveNs: Copy + std::fmt::Debug {
-        fn observe_ns(self, nanoseconds: u64);
+    pub trait ObserveNs: std::fmt::Debug {
+        fn observe_ns(&self, nanoseconds: u64);
     }
 }
 

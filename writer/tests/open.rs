@@ -6,8 +6,8 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use tachograph::{
-    Counter, Desc, FloatCounter, Gauge, Lease, Metric, OpenFamily, OpenRules, Region, RegisterError, UpDownCounter,
-    Watermark, enter_thread,
+    Buckets, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, FloatCounter, Gauge,
+    Histogram, Lease, Metric, OpenFamily, OpenRules, Region, RegisterError, UpDownCounter, Watermark, enter_thread,
 };
 
 fn region(name: &str) -> Region {
@@ -19,14 +19,33 @@ fn narrow<M: Metric>(region: &Region, name: &str) -> OpenFamily<M, 1> {
     region.open_family(Desc::new(name, "help"), ["peer"], OpenRules::new(1).linger(Duration::ZERO)).unwrap()
 }
 
-/// Writes a series from several threads, some of which share lane 0, and gives its slot to another label set.
+fn buckets_hand_on_clean<M: Metric, V: PartialEq + std::fmt::Debug>(
+    buckets: Buckets,
+    write: impl Fn(&Lease<M>) + Sync,
+    read: impl Fn(&Lease<M>) -> V,
+) {
+    let desc = Desc::new("h_seconds", "help").unit("seconds").buckets(buckets);
+    hands_on_clean_as::<M, V>(desc, write, read);
+}
+
 fn hands_on_clean<M: Metric, V: PartialEq + std::fmt::Debug>(
     name: &str,
     write: impl Fn(&Lease<M>) + Sync,
     read: impl Fn(&Lease<M>) -> V,
 ) {
+    hands_on_clean_as::<M, V>(Desc::new(name, "help"), write, read);
+}
+
+/// Writes a series from several threads, some of which share lane 0, and gives its slot to another label set.
+fn hands_on_clean_as<M: Metric, V: PartialEq + std::fmt::Debug>(
+    desc: Desc,
+    write: impl Fn(&Lease<M>) + Sync,
+    read: impl Fn(&Lease<M>) -> V,
+) {
     let region = region("kinds");
-    let family = narrow::<M>(&region, name);
+    let name = format!("{desc:?}");
+    let family: OpenFamily<M, 1> =
+        region.open_family(desc, ["peer"], OpenRules::new(1).linger(Duration::ZERO)).unwrap();
     let lease = family.with(["first"]);
     let fresh = read(&lease);
     // More threads at once than lanes.
@@ -47,6 +66,52 @@ fn hands_on_clean<M: Metric, V: PartialEq + std::fmt::Debug>(
     assert_eq!(read(&next), fresh, "{name}: nothing of the first series is left");
     write(&next);
     assert_ne!(read(&next), fresh);
+}
+
+#[test]
+fn histograms_hand_their_slots_on_clean() {
+    let (own, exponential) = (Buckets::bounds([1.0, 2.0]), Buckets::exponential(2, 0.5..=8.0));
+    buckets_hand_on_clean::<Histogram<f64>, _>(
+        own.clone(),
+        |lease| [0.5, 1.5, 9.0].into_iter().for_each(|value| lease.observe(value)),
+        |lease| (lease.count(), lease.buckets(), lease.sum().to_bits()),
+    );
+    buckets_hand_on_clean::<Histogram<u64>, _>(
+        own.clone(),
+        |lease| [1, 2, 9].into_iter().for_each(|value| lease.observe(value)),
+        |lease| (lease.count(), lease.buckets(), lease.sum()),
+    );
+    buckets_hand_on_clean::<ExponentialHistogram, _>(
+        exponential.clone(),
+        |lease| [0.1, 1.5, 99.0].into_iter().for_each(|value| lease.observe(value)),
+        |lease| (lease.count(), lease.buckets(), lease.sum().to_bits()),
+    );
+    let observe = |nanoseconds| Duration::from_nanos(nanoseconds);
+    buckets_hand_on_clean::<DurationHistogram, _>(
+        own,
+        |lease| [5, 1_500_000_000, 9_000_000_000].into_iter().for_each(|value| lease.observe(observe(value))),
+        |lease| (lease.count(), lease.buckets(), lease.sum()),
+    );
+    buckets_hand_on_clean::<ExponentialDurationHistogram, _>(
+        exponential,
+        |lease| [5, 1_500_000_000, 99_000_000_000].into_iter().for_each(|value| lease.observe(observe(value))),
+        |lease| (lease.count(), lease.buckets(), lease.sum()),
+    );
+}
+
+#[test]
+fn a_timer_keeps_its_series() {
+    let region = region("timer");
+    let desc = Desc::new("t_seconds", "help").unit("seconds").buckets(Buckets::bounds([1e-9]));
+    let family: OpenFamily<DurationHistogram, 1> =
+        region.open_family(desc, ["peer"], OpenRules::new(1).linger(Duration::ZERO)).unwrap();
+    let timer = family.with(["a"]).start_timer();
+    assert!(family.with(["b"]).is_overflow());
+    drop(timer);
+    assert_eq!(family.with(["a"]).count(), 1);
+    assert_eq!(family.with(["b"]).count(), 0);
+    assert_eq!(family.with(["b"]).time(|| 7), 7);
+    assert_eq!(family.with(["b"]).count(), 1);
 }
 
 #[test]

@@ -74,7 +74,7 @@ macro_rules! durations {
 
         impl ObserveNs for $name {
             #[inline]
-            fn observe_ns(self, nanoseconds: u64) {
+            fn observe_ns(&self, nanoseconds: u64) {
                 self.0.record(nanoseconds);
             }
         }
