@@ -233,8 +233,8 @@ fn a_hundred_thousand_label_sets_never_mix() {
         seen.slots.len(),
         seen.complete
     );
-    assert!(snapshots >= 50 && seen.complete >= 10_000, "the reader looked on: {snapshots}, {}", seen.complete);
-    assert!(seen.slots.len() >= 5_000, "slots changed hands before its eyes: {}", seen.slots.len());
+    assert!(snapshots >= 20 && seen.complete >= 5_000, "the reader looked on: {snapshots}, {}", seen.complete);
+    assert!(seen.slots.len() >= 2_000, "slots changed hands before its eyes: {}", seen.slots.len());
     assert_eq!(seen.living.len(), THREADS as usize);
     assert_eq!(last.region.label_overflows, numbers[0]);
     assert_eq!(value(&last, "churn_sent_total", "overflow=\"true\""), numbers[1]);

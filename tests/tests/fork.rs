@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tachograph::{Region, RegisterError};
+use tachograph::{Counter, Desc, OpenFamily, OpenRules, Region, RegisterError};
 use tachograph_tests::process::{binary, tacho, verdict};
 use tachograph_tests::raw::{exit_code, fork_child};
 use tachograph_tests::tmpfs;
@@ -21,7 +21,20 @@ fn a_child_writes_into_nothing_and_builds_its_own() {
     served.add(5);
     depth.set(7);
 
+    let peers: OpenFamily<Counter, 1> = region
+        .open_family(Desc::new("app_peers_total", "By peer"), ["peer"], OpenRules::new(2))
+        .expect("an open family");
+    let held = peers.with(["a"]);
+    held.add(3);
+    let last = std::cell::RefCell::new(Some(peers.with(["d"])));
+
     let child = fork_child(|| {
+        // Neither a set that exists nor a new one touches the parent's region, nor its lock; nor does the last lease.
+        for peer in ["a", "b", "c"] {
+            peers.with([peer]).add(100);
+        }
+        held.clone().add(1_000);
+        drop(last.take());
         for _ in 0..1_000 {
             served.inc();
             depth.set(-1);
@@ -42,6 +55,12 @@ fn a_child_writes_into_nothing_and_builds_its_own() {
     });
     assert_eq!(exit_code(child), 0);
     assert_eq!((served.get(), depth.get()), (5, 7), "the parent's cells are untouched");
+    assert_eq!(held.get(), 3);
+    assert!(last.take().is_some_and(|lease| !lease.is_overflow() && lease.get() == 0), "the parent has its leases");
+    let overflow = peers.with(["b"]);
+    assert!(overflow.is_overflow());
+    assert_eq!(overflow.get(), 0, "nor did the child count into the overflow series");
+    drop(overflow);
     assert_eq!(verdict(dir, "parent"), "running", "the child's end is not the parent's");
     assert_eq!(verdict(dir, "child"), "closed");
     served.inc();
