@@ -188,8 +188,9 @@ impl Region {
     /// # Errors
     /// As [`Region::counter`]; a name that is registered with other values already is a clash.
     pub fn info(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> Result<Info, RegisterError> {
+        let desc = Desc::new(name, help);
         let (names, values) = labels.iter().copied().unzip();
-        self.create::<Info>(&Desc::new(name, help), names, vec![values]).map(|block| Info::pick(block, 0))
+        self.create::<Info>(&desc, request::<Info>(&desc, names, vec![values])).map(|(block, _)| Info::pick(block, 0))
     }
 
     /// Registers a state set of an enum's values.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tachograph::{
     Buckets, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, FloatCounter, Gauge,
-    Histogram, Lease, Metric, OpenFamily, OpenRules, Region, RegisterError, UpDownCounter, Watermark, enter_thread,
+    Histogram, Lease, Metric, OpenFamily, OpenRules, Region, RegisterError, UpDownCounter, WatermarkMax, enter_thread,
 };
 
 fn region(name: &str) -> Region {
@@ -126,7 +126,7 @@ fn every_kind_hands_its_slots_on_clean() {
         lease.sub(2);
     };
     hands_on_clean::<UpDownCounter, _>("k_in_flight", up_down, Lease::<UpDownCounter>::get);
-    hands_on_clean::<Watermark, _>(
+    hands_on_clean::<WatermarkMax, _>(
         "k_peak",
         |lease| lease.record(7),
         |lease| (lease.get(), lease.since_start().map(|(value, _)| value)),

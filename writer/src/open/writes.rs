@@ -6,7 +6,9 @@
 use std::time::SystemTime;
 
 use super::Lease;
-use crate::{Counter, FloatCounter, Gauge, GaugeNumber, UpDownCounter, Watermark};
+use crate::{
+    Counter, FloatCounter, Gauge, GaugeNumber, LabelValue, StateSet, UpDownCounter, WatermarkMax, WatermarkMin,
+};
 
 impl Lease<Counter> {
     /// As [`Counter::inc`].
@@ -164,22 +166,55 @@ impl Drop for LeaseGuard {
     }
 }
 
-impl Lease<Watermark> {
-    /// As [`Watermark::record`].
+macro_rules! lease_watermark {
+    ($name:ident) => {
+        impl<N: GaugeNumber> Lease<$name<N>> {
+            #[doc = concat!("As [`", stringify!($name), "::record`].")]
+            #[inline]
+            pub fn record(&self, value: N) {
+                self.writing().record(value);
+            }
+
+            #[doc = concat!("As [`", stringify!($name), "::get`].")]
+            #[must_use]
+            pub fn get(&self) -> Option<N> {
+                self.handle().get()
+            }
+
+            #[doc = concat!("As [`", stringify!($name), "::since_start`]: since the series was given to these labels.")]
+            #[must_use]
+            pub fn since_start(&self) -> Option<(N, SystemTime)> {
+                self.handle().since_start()
+            }
+        }
+    };
+}
+
+lease_watermark!(WatermarkMax);
+lease_watermark!(WatermarkMin);
+
+impl<E: LabelValue> Lease<StateSet<E>> {
+    /// As [`StateSet::set`].
     #[inline]
-    pub fn record(&self, value: i64) {
-        self.writing().record(value);
+    pub fn set(&self, state: E) {
+        self.writing().set(state);
     }
 
-    /// As [`Watermark::get`].
-    #[must_use]
-    pub fn get(&self) -> Option<i64> {
-        self.handle().get()
+    /// As [`StateSet::enable`].
+    #[inline]
+    pub fn enable(&self, state: E) {
+        self.writing().enable(state);
     }
 
-    /// As [`Watermark::since_start`]: since the series was given to these labels.
+    /// As [`StateSet::disable`].
+    #[inline]
+    pub fn disable(&self, state: E) {
+        self.writing().disable(state);
+    }
+
+    /// As [`StateSet::states`].
     #[must_use]
-    pub fn since_start(&self) -> Option<(i64, SystemTime)> {
-        self.handle().since_start()
+    pub fn states(&self) -> Vec<E> {
+        self.handle().states()
     }
 }
