@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use tachograph::{
     Buckets, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, FloatCounter, Gauge,
-    Histogram, Lease, Metric, OpenFamily, OpenRules, Region, RegisterError, UpDownCounter, WatermarkMax, enter_thread,
+    Histogram, Lease, Metric, OpenFamily, OpenRules, Region, RegisterError, StateSet, UpDownCounter, WatermarkMax,
+    WatermarkMin, enter_thread,
 };
+
+tachograph::label_value! {
+    #[derive(Debug)]
+    enum Phase: "phase" { Starting = "starting", Up = "up" }
+}
 
 fn region(name: &str) -> Region {
     Region::builder(name).lanes(16).private().unwrap()
@@ -126,6 +132,12 @@ fn every_kind_hands_its_slots_on_clean() {
         lease.sub(2);
     };
     hands_on_clean::<UpDownCounter, _>("k_in_flight", up_down, Lease::<UpDownCounter>::get);
+    hands_on_clean::<WatermarkMin<f64>, _>(
+        "k_least",
+        |lease| lease.record(0.5),
+        |lease| (lease.get(), lease.since_start().map(|(value, _)| value)),
+    );
+    hands_on_clean::<StateSet<Phase>, _>("k_phase", |lease| lease.enable(Phase::Up), Lease::<StateSet<Phase>>::states);
     hands_on_clean::<WatermarkMax, _>(
         "k_peak",
         |lease| lease.record(7),

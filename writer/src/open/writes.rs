@@ -212,6 +212,12 @@ impl<E: LabelValue> Lease<StateSet<E>> {
         self.writing().disable(state);
     }
 
+    /// As [`StateSet::is_enabled`].
+    #[must_use]
+    pub fn is_enabled(&self, state: E) -> bool {
+        self.handle().is_enabled(state)
+    }
+
     /// As [`StateSet::states`].
     #[must_use]
     pub fn states(&self) -> Vec<E> {
