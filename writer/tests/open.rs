@@ -365,3 +365,26 @@ fn threads_never_meet_in_a_series_that_is_not_theirs() {
     assert!(beyond.is_overflow());
     assert_eq!(beyond.get(), *overflow.lock().unwrap());
 }
+
+/// Threads take and drop the same few sets at the same moments: a set that one of them still holds is never retired by
+/// another that was slow to say so, and so never given away.
+#[test]
+fn a_set_that_is_held_is_never_given_away() {
+    let region = region("same");
+    let rules = OpenRules::new(2).linger(Duration::ZERO);
+    let family: OpenFamily<Counter, 1> = region.open_family(Desc::new("s_total", "help"), ["peer"], rules).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_usize {
+            scope.spawn(move || {
+                for round in 0..100_000 {
+                    let lease = family.with([["a", "b", "c"][(thread + round) % 3]]);
+                    if !lease.is_overflow() {
+                        let before = lease.get();
+                        lease.inc();
+                        assert!(lease.get() > before, "its cells were cleared");
+                    }
+                }
+            });
+        }
+    });
+}
