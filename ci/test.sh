@@ -5,7 +5,7 @@ set -euo pipefail
 source "$(dirname "$0")/env.sh"
 
 checks=("$@")
-[ $# -gt 0 ] || checks=(install format boundaries lint docs unit loom hot_path bench_smoke e2e)
+[ $# -gt 0 ] || checks=(install format boundaries lint docs unit loom hot_path quiet_writes bench_smoke e2e)
 
 passed=() failed=()
 for check in "${checks[@]}"; do

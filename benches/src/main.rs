@@ -12,6 +12,7 @@ mod histogram_duration_ns;
 mod histogram_exponential_f64;
 mod inputs;
 mod modes;
+mod sampled;
 mod start;
 mod subject;
 
@@ -22,20 +23,34 @@ use contest::{Effort, Line};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 9] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
     ("histogram_bounds_f64", histogram_bounds_f64::lines),
     ("histogram_exponential_f64", histogram_exponential_f64::lines),
     ("histogram_duration_ns", histogram_duration_ns::lines),
+    ("sampled", sampled::lines),
     ("start", start::start),
     ("registration", start::registration),
 ];
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [sample, path, period] = arguments.as_slice()
+        && sample == "--sample"
+    {
+        // This program as the reader of row `sampled`.
+        return match sampled::sample(path, period) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let (mut json, mut effort, mut wanted) = (false, Effort::FULL, Vec::new());
-    for argument in std::env::args().skip(1) {
+    for argument in arguments {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => effort = Effort::QUICK,

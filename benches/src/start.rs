@@ -9,22 +9,22 @@ use crate::contest::{Effort, Line, median};
 const SERIES: u32 = 10_000;
 
 tachograph::label_value! {
-    enum Digit: "digit" {
+    pub(crate) enum Digit: "digit" {
         D0 = "0", D1 = "1", D2 = "2", D3 = "3", D4 = "4", D5 = "5", D6 = "6", D7 = "7", D8 = "8", D9 = "9",
     }
 }
 tachograph::label_value! {
-    enum Ten: "ten" {
+    pub(crate) enum Ten: "ten" {
         T0 = "0", T1 = "1", T2 = "2", T3 = "3", T4 = "4", T5 = "5", T6 = "6", T7 = "7", T8 = "8", T9 = "9",
     }
 }
 tachograph::label_value! {
-    enum Hundred: "hundred" {
+    pub(crate) enum Hundred: "hundred" {
         H0 = "0", H1 = "1", H2 = "2", H3 = "3", H4 = "4", H5 = "5", H6 = "6", H7 = "7", H8 = "8", H9 = "9",
     }
 }
 tachograph::label_value! {
-    enum Thousand: "thousand" {
+    pub(crate) enum Thousand: "thousand" {
         M0 = "0", M1 = "1", M2 = "2", M3 = "3", M4 = "4", M5 = "5", M6 = "6", M7 = "7", M8 = "8", M9 = "9",
     }
 }
