@@ -31,7 +31,7 @@ const VALUES: [&[&str]; 4] = [
     &["north", "middle east", "süd"],
     &["/plain", "/quo\"te", "/back\\slash", "/line\nfeed"],
     &["s0", "s1", "s2", "s3", "s4"],
-    &["a,b=\"c\"", ""],
+    &["a,b=\"c\"", "{}"],
 ];
 
 impl<const K: usize, const N: usize> Label<K, N> {
@@ -48,6 +48,7 @@ impl<const K: usize, const N: usize> Label<K, N> {
 
 impl<const K: usize, const N: usize> LabelValue for Label<K, N> {
     const KEY: &'static str = KEYS[K];
+    const VALUES: &'static [&'static str] = VALUES[K];
     const COUNT: usize = N;
 
     fn all() -> &'static [Self] {
@@ -56,10 +57,6 @@ impl<const K: usize, const N: usize> LabelValue for Label<K, N> {
 
     fn index(self) -> usize {
         self.0
-    }
-
-    fn as_str(self) -> &'static str {
-        VALUES[K][self.0]
     }
 }
 
