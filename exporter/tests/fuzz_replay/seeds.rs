@@ -1,4 +1,4 @@
-//! Region files of every sort, small: laid out by hand, by a real writer, and the golden one.
+//! Region files of every sort, small: laid out by hand, by a real writer, and the golden ones.
 
 use std::path::Path;
 
@@ -40,7 +40,8 @@ pub(crate) fn all() -> Vec<(&'static str, Case)> {
         ("retired", case(&retired, Lock::Held)),
         ("many-series", case(&many(), Lock::Held)),
         ("histograms", case(&histograms(), Lock::Free)),
-        ("golden", golden()),
+        ("golden", golden("layout-1.tacho")),
+        ("golden-kinds", golden("layout-1-kinds.tacho")),
         ("written", written()),
     ]
 }
@@ -79,8 +80,8 @@ fn histograms() -> Region {
     region
 }
 
-fn golden() -> Case {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/layout-1.tacho");
+fn golden(file: &str) -> Case {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(file);
     let bytes = std::fs::read(path).expect("the golden region");
     Case { raw_header: false, lock: Lock::Missing, bytes, later: Vec::new() }
 }
