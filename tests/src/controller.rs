@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use crate::exposition::key;
 use crate::process::{Running, binary};
 
-/// Bounds of one counter: what was done when the line was written, and the ceiling announced with it.
+/// Bounds of one counter, or one histogram's count: what was done when the line was written, and the ceiling announced with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Done for certain: the region holds at least this.
@@ -76,9 +76,7 @@ impl Controller {
     /// # Panics
     /// Where there is none, or it is no JSON of the documented form.
     pub fn last_acks(&mut self) -> BTreeMap<String, Bounds> {
-        let lines = self.all_lines();
-        let line = lines.iter().rev().find(|line| line.contains("\"counters\"")).expect("at least one line of acks");
-        let value: serde_json::Value = serde_json::from_str(line).expect("acks are JSON");
+        let value = self.last_line();
         let counters = value["counters"].as_object().expect("acks have counters");
         let number = |value: &serde_json::Value| value.as_u64().expect("acks are whole numbers");
         counters
@@ -87,7 +85,23 @@ impl Controller {
             .collect()
     }
 
-    /// What it printed at its end: `counters` by series, and the `report` of what the load did.
+    /// The nanoseconds that each histogram's sum holds for certain, by the last whole `--acks` line, by the sum's series.
+    ///
+    /// # Panics
+    /// As [`Controller::last_acks`].
+    pub fn last_sums(&mut self) -> BTreeMap<String, u64> {
+        let value = self.last_line();
+        let sums = value["sums_ns"].as_object().expect("acks have sums");
+        sums.iter().map(|(series, sum)| (key(series), sum.as_u64().expect("a whole number"))).collect()
+    }
+
+    fn last_line(&mut self) -> serde_json::Value {
+        let lines = self.all_lines();
+        let line = lines.iter().rev().find(|line| line.contains("\"t_ms\"")).expect("at least one line of acks");
+        serde_json::from_str(line).expect("acks are JSON")
+    }
+
+    /// What it printed at its end: `counters` by series, `sums_ns` of histograms, and the `report` of what the load did.
     ///
     /// # Panics
     /// Where there are none.

@@ -4,6 +4,7 @@
 //! kernel's choice. A tool that is missing is an error that names the line that installs it, never a skipped test.
 
 pub mod campaign;
+pub mod catalogue;
 pub mod controller;
 pub mod exposition;
 pub mod http;

@@ -1,4 +1,4 @@
-//! How actors count: the gauges of what is alive, and one counter a fact. Every method writes exactly one cell.
+//! How actors count: the gauges of what is alive, and one series a fact.
 //!
 //! Called by all actors and by supervision. Nothing here fails, panics, locks or allocates. The gauges saturate at 0 for
 //! real: an extra removal leaves 0, and the next creation gives 1.
@@ -85,12 +85,7 @@ impl ActorMetrics {
 
     /// Counts a fact in its series, now and unconditionally.
     pub fn record(&self, fact: Fact) {
-        match fact {
-            Fact::Message(actor) => self.metrics.messages.at(actor).inc(),
-            Fact::Dropped(actor) => self.metrics.dropped.at(actor).inc(),
-            Fact::Panic(actor) => self.metrics.panics.at(actor).inc(),
-            Fact::Heartbeat(status, beat) => self.metrics.heartbeats.at((status, beat)).inc(),
-        }
+        fact.record(&self.metrics);
     }
 
     /// Counts a fact in its series, and in the witness's books where there is one, at whose ceiling it waits.

@@ -13,16 +13,17 @@ use std::time::Duration;
 
 use clap::Parser;
 use nix::sys::signal::{Signal, raise};
-use serde_json::json;
+use serde_json::{Map, json};
 use tachograph::Region;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::acks::{Acks, direct_stdout, write_line};
 use crate::actor_metrics::ActorMetrics;
+use crate::backend::SimulatedGlobalController;
 use crate::controller::{Controller, ControllerConfig};
-use crate::fact::Fact;
-use crate::heartbeat::{self, Intervals, LogSink};
+use crate::fact::CountedSeries;
+use crate::heartbeat::{self, Intervals};
 use crate::load::{Load, LoadConfig, Totals};
 use crate::metrics::McMetrics;
 use crate::witness::Witness;
@@ -61,7 +62,7 @@ struct Options {
     /// Fault: the process gets a segmentation fault after so many seconds
     #[arg(long, value_name = "S", value_parser = seconds)]
     segfault_after: Option<Duration>,
-    /// Writes a JSON line every 10 ms: how many of each counter are done, and a ceiling not passed before the next line
+    /// Writes a JSON line every 10 ms: how many of each counter, and observations of each histogram, are done, and a ceiling not passed before the next line
     #[arg(long)]
     acks: bool,
     /// Name of the region, and of the controller
@@ -174,9 +175,10 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     config.max_participants = config.max_participants.max(members.saturating_mul(2));
     let controller = Controller::spawn(config.clone(), &metrics);
     let beats_end = CancellationToken::new();
-    let beats = tokio::spawn(heartbeat::run(config, Intervals::default(), metrics.clone(), LogSink, beats_end.clone()));
+    let sink = SimulatedGlobalController::new(options.seed);
+    let beats = tokio::spawn(heartbeat::run(config, Intervals::default(), metrics.clone(), sink, beats_end.clone()));
 
-    let load = Load::new(options.load(), controller.clone(), stop);
+    let load = Load::new(options.load(), controller.clone(), &metrics, stop);
     let totals = load.run().await;
     let outcome = controller.shutdown().await;
     tracing::debug!(?outcome, "controller ended");
@@ -207,10 +209,11 @@ impl Options {
     }
 }
 
-/// What was done: by the load's own totals, and by the witness for each counter series.
+/// What was done: by the load's own totals, and by the witness for each counter, each histogram's count and its sum.
 fn report(totals: &Totals, witness: &Witness) -> serde_json::Value {
-    let counters: serde_json::Map<_, _> = Fact::all().map(|fact| (fact.series(), json!(witness.done(fact)))).collect();
-    json!({ "report": totals, "counters": counters })
+    let counters: Map<_, _> = CountedSeries::all().map(|series| (series.name(), json!(witness.done(series)))).collect();
+    let sums = CountedSeries::all().filter_map(|series| Some((series.sum_name()?, json!(witness.nanoseconds(series)))));
+    json!({ "report": totals, "counters": counters, "sums_ns": sums.collect::<Map<_, _>>() })
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {

@@ -1,13 +1,13 @@
 //! Heartbeats to the global controller: a fast one every 10 s, a comprehensive one every 30 s, both from the start on.
 //!
 //! Each tells what `ControllerMetrics::snapshot` reads at that moment, from the very cells that are scraped. They go to
-//! a sink: the binary's logs, a test's collects. A sink that refuses is counted, and the next heartbeat comes as planned.
+//! a sink: the binary's logs and answers after a while, a test's collects. A sink that refuses is counted, and the next heartbeat comes as planned.
 
 use std::future::Future;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::actor_metrics::ActorMetrics;
@@ -74,19 +74,6 @@ pub trait HeartbeatSink: Send + 'static {
     fn send(&mut self, heartbeat: &Heartbeat) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// The binary's sink: logs them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LogSink;
-
-impl HeartbeatSink for LogSink {
-    type Error = std::convert::Infallible;
-
-    async fn send(&mut self, heartbeat: &Heartbeat) -> Result<(), Self::Error> {
-        tracing::info!(?heartbeat, "heartbeat");
-        Ok(())
-    }
-}
-
 /// How often.
 #[derive(Debug, Clone, Copy)]
 pub struct Intervals {
@@ -137,6 +124,7 @@ pub async fn run(
             health: if full { Health::Full } else { Health::Healthy },
             usage,
         };
+        let sent = Instant::now();
         let status = match sink.send(&heartbeat).await {
             Ok(()) => HeartbeatStatus::Success,
             Err(error) => {
@@ -144,6 +132,8 @@ pub async fn run(
                 HeartbeatStatus::Error
             }
         };
-        metrics.count(Fact::Heartbeat(status, heartbeat.kind())).await;
+        let took = sent.elapsed();
+        metrics.count(Fact::HeartbeatTook(heartbeat.kind(), took)).await;
+        metrics.count(Fact::Heartbeat((status, heartbeat.kind()))).await;
     }
 }

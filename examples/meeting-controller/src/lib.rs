@@ -8,7 +8,8 @@
 //!
 //! Controller, meetings and connections form a tree: [`controller`], [`meeting`], [`connection`]. Actors are built of
 //! [`actor`] (address and mailbox) and [`supervision`] (children); they count through [`actor_metrics`]. [`cli`] is the
-//! binary: a deterministic [`load`], faults, and the [`acks`] that a test holds against the region.
+//! binary: a deterministic [`load`], the services around it simulated by [`backend`], faults, and the [`acks`] that a test
+//! holds against the region.
 //!
 //! ```
 //! use meeting_controller::{ActorMetrics, Controller, ControllerConfig, McMetrics};
@@ -30,18 +31,21 @@
 pub mod acks;
 pub mod actor;
 pub mod actor_metrics;
+pub mod backend;
 pub mod cli;
 pub mod connection;
 pub mod controller;
 pub mod controller_metrics;
 pub mod fact;
 pub mod heartbeat;
+pub mod labels;
 pub mod load;
 pub mod mailbox;
 pub mod meeting;
 pub mod metrics;
 pub mod process_usage;
 pub mod supervision;
+mod timeline;
 pub mod witness;
 
 pub use actor::{Address, Mailbox, Refused};
@@ -49,7 +53,7 @@ pub use actor_metrics::ActorMetrics;
 pub use cli::{main_from, runtime};
 pub use controller::{Controller, ControllerConfig, ControllerError, ControllerHandle};
 pub use controller_metrics::ControllerMetrics;
-pub use fact::Fact;
+pub use fact::{CountedSeries, Fact};
 pub use mailbox::{MailboxLevel, MailboxMonitor};
 pub use meeting::{MeetingError, MeetingHandle};
 pub use metrics::{ActorType, HeartbeatStatus, HeartbeatType, McMetrics};

@@ -2,7 +2,8 @@
 //!
 //! The step at a given place of the timeline is the same in every run with the same options; a run that ends early did a
 //! prefix of them. What a full mailbox refuses depends on the machine, and is counted. It drives the actors through the
-//! same handles as any user would, and keeps its own totals of what was answered, for the report at the end.
+//! same handles as any user would, and keeps its own totals of what was answered, for the report at the end. The services
+//! around a controller that its steps would involve are told to [`SimulatedBackend`].
 
 use std::time::Duration;
 
@@ -11,8 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Refused;
+use crate::actor_metrics::ActorMetrics;
+use crate::backend::SimulatedBackend;
 use crate::controller::{ControllerError, ControllerHandle};
 use crate::meeting::{self, Joined, MeetingError, MeetingHandle, MeetingMessage};
+use crate::metrics::MediaEvent;
+use crate::timeline::{Step, Timeline};
 
 /// What load to make.
 #[derive(Debug, Clone)]
@@ -69,6 +74,7 @@ pub struct Totals {
 pub struct Load {
     config: LoadConfig,
     controller: ControllerHandle,
+    backend: SimulatedBackend,
     stop: CancellationToken,
     random: fastrand::Rng,
     meetings: Vec<Driven>,
@@ -91,62 +97,24 @@ struct Member {
     away: bool,
 }
 
-/// What comes next on the timeline.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Step {
-    Signal,
-    Churn,
-    PanicMeeting,
-    StallMeeting,
-}
-
-/// Steps by their times, in seconds: of two at the same time, the one named first above comes first.
-#[derive(Debug)]
-struct Timeline {
-    /// Step, seconds between two of it, how many came.
-    streams: Vec<(Step, f64, u64)>,
-    stall_at: Option<f64>,
-}
-
-impl Timeline {
-    fn new(config: &LoadConfig) -> Self {
-        let every = config.panic_meeting_every.map_or(0.0, |every| 1.0 / every.as_secs_f64());
-        let rates = [(Step::Signal, config.rate), (Step::Churn, config.churn), (Step::PanicMeeting, every)];
-        let streams = rates.into_iter().filter(|(_, rate)| *rate > 0.0 && rate.is_finite());
-        Self {
-            streams: streams.map(|(step, rate)| (step, 1.0 / rate, 0)).collect(),
-            stall_at: config.stall_meeting.map(|at| at.as_secs_f64()),
-        }
-    }
-
-    /// The next step before `end`.
-    fn next_before(&mut self, end: f64) -> Option<Step> {
-        let due = |(_, period, came): &(Step, f64, u64)| (*came + 1) as f64 * period;
-        let next = self.streams.iter_mut().min_by(|one, other| due(one).total_cmp(&due(other)));
-        let at = next.as_ref().map_or(f64::INFINITY, |stream| due(stream));
-        if let Some(stall) = self.stall_at.filter(|stall| *stall < at.min(end)) {
-            self.stall_at = None;
-            tracing::info!(at = stall, "a meeting stalls");
-            return Some(Step::StallMeeting);
-        }
-        // Up to and with the end, give or take what the sum of the periods is off.
-        let stream = next.filter(|_| at <= end + 1e-9)?;
-        stream.2 += 1;
-        Some(stream.0)
-    }
-}
-
 /// How often what is due is looked up.
 const TICK: Duration = Duration::from_millis(5);
 
 impl Load {
-    /// A load on a controller, until `stop` is cancelled.
+    /// A load on a controller, until `stop` is cancelled. What is simulated around the controller is counted in `metrics`.
     #[must_use]
-    pub fn new(config: LoadConfig, controller: ControllerHandle, stop: CancellationToken) -> Self {
+    pub fn new(
+        config: LoadConfig,
+        controller: ControllerHandle,
+        metrics: &ActorMetrics,
+        stop: CancellationToken,
+    ) -> Self {
         let random = fastrand::Rng::with_seed(config.seed);
+        let backend = SimulatedBackend::new(config.seed, metrics);
         Self {
             config,
             controller,
+            backend,
             stop,
             random,
             meetings: Vec::new(),
@@ -158,6 +126,7 @@ impl Load {
 
     /// Runs to its end, and tells what was done.
     pub async fn run(mut self) -> Totals {
+        self.backend.refresh_token().await;
         for _ in 0..self.config.meetings {
             if self.stop.is_cancelled() {
                 return self.totals;
@@ -194,6 +163,7 @@ impl Load {
             Step::Signal => self.signal().await,
             Step::Churn => self.churn().await,
             Step::PanicMeeting => self.panic_meeting().await,
+            Step::RefreshToken => self.backend.refresh_token().await,
             Step::StallMeeting => self.stall_meeting().await,
         }
     }
@@ -232,6 +202,7 @@ impl Load {
             Ok(()) => self.totals.removed += 1,
             Err(error) => self.count_controller_error(error),
         }
+        self.backend.meeting_removed().await;
         self.open_meeting().await;
     }
 
@@ -243,6 +214,9 @@ impl Load {
             match meeting.handle.leave(&member.name).await {
                 Ok(()) => self.totals.left += 1,
                 Err(error) => self.count_meeting_error(error),
+            }
+            if !member.away {
+                self.backend.media(MediaEvent::Disconnected).await;
             }
         }
         self.join(place).await;
@@ -256,6 +230,7 @@ impl Load {
         let which = which % meeting.members.len();
         let member = &mut meeting.members[which];
         if !member.away {
+            self.backend.media(MediaEvent::Disconnected).await;
             match meeting.handle.disconnect(&member.joined.connection).await {
                 Ok(()) => {
                     member.away = true;
@@ -265,10 +240,12 @@ impl Load {
             }
             return;
         }
+        self.backend.participant_looked_up().await;
         match meeting.handle.reconnect(&member.name, member.joined.token).await {
             Ok(joined) => {
                 (member.joined, member.away) = (joined, false);
                 self.totals.reconnected += 1;
+                self.backend.media(MediaEvent::Connected).await;
             }
             Err(error) => {
                 // Its grace period was over: it is no member any more.
@@ -311,6 +288,7 @@ impl Load {
 
     async fn open_meeting(&mut self) {
         self.named += 1;
+        self.backend.meeting_assigned().await;
         match self.controller.create(&format!("meeting-{:06}", self.named)).await {
             Ok(handle) => {
                 self.totals.created += 1;
@@ -327,7 +305,10 @@ impl Load {
         self.named += 1;
         let name = format!("participant-{:09}", self.named);
         let meeting = &mut self.meetings[place];
-        match meeting.handle.join(&name).await {
+        let admission = self.backend.client_admitted().await;
+        let answer = meeting.handle.join(&name).await;
+        self.backend.join_answered(admission, answer.as_ref().map(|_| ()).map_err(|error| *error)).await;
+        match answer {
             Ok(joined) => {
                 meeting.members.push(Member { name, joined, away: false });
                 self.totals.joined += 1;
@@ -361,39 +342,5 @@ impl Load {
             Refused::Full | Refused::Closed => self.totals.dropped += 1,
             Refused::Unanswered => self.totals.unanswered += 1,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{LoadConfig, Step, Timeline};
-    use std::time::Duration;
-
-    #[test]
-    fn the_timeline_does_not_depend_on_when_it_is_asked() {
-        let config = LoadConfig {
-            meetings: 1,
-            connections_per_meeting: 1,
-            rate: 1000.0,
-            churn: 30.0,
-            seed: 1,
-            duration: None,
-            panic_meeting_every: Some(Duration::from_millis(700)),
-            stall_meeting: Some(Duration::from_millis(500)),
-        };
-        let mut at_once = Timeline::new(&config);
-        let all: Vec<Step> = std::iter::from_fn(|| at_once.next_before(2.0)).collect();
-        let mut in_parts = Timeline::new(&config);
-        let parts: Vec<Step> = (1..=200)
-            .flat_map(|tick| {
-                let end = f64::from(tick) / 100.0;
-                std::iter::from_fn(|| in_parts.next_before(end)).collect::<Vec<_>>()
-            })
-            .collect();
-        assert_eq!(all, parts);
-        assert_eq!(all.iter().filter(|step| **step == Step::Signal).count(), 2000);
-        assert_eq!(all.iter().filter(|step| **step == Step::Churn).count(), 60);
-        assert_eq!(all.iter().filter(|step| **step == Step::PanicMeeting).count(), 2);
-        assert_eq!(all.iter().filter(|step| **step == Step::StallMeeting).count(), 1);
     }
 }

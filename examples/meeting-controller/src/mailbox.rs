@@ -88,7 +88,7 @@ impl MailboxMonitor {
     /// Counts a message that is about to be put in. `false` where the actor is gone: then it must not be put in.
     #[must_use = "a message must not be put into the mailbox of an actor that is gone"]
     pub fn put(&self) -> bool {
-        let family = self.metrics.metrics().mailbox_depth.at(self.actor);
+        let family = self.metrics.metrics().actors.mailbox_depth.at(self.actor);
         // First the region, then the depth: whoever withdraws the share finds what it takes off already added, so that
         // the sum never reads below 0.
         family.inc();
@@ -98,7 +98,7 @@ impl MailboxMonitor {
             return false;
         };
         let depth = before + 1;
-        self.metrics.metrics().mailbox_peak.at(self.actor).record(depth.cast_signed());
+        self.metrics.metrics().actors.mailbox_depth_peak.at(self.actor).record(depth.cast_signed());
         self.refused.store(false, Relaxed);
         self.say(MailboxLevel::of(self.actor, depth, self.capacity), depth);
         true
@@ -108,7 +108,7 @@ impl MailboxMonitor {
     pub fn take(&self) {
         let change = |depth| if depth == ENDED || depth == 0 { None } else { Some(depth - 1) };
         if let Ok(before) = self.depth.fetch_update(Relaxed, Relaxed, change) {
-            self.metrics.metrics().mailbox_depth.at(self.actor).dec();
+            self.metrics.metrics().actors.mailbox_depth.at(self.actor).dec();
             self.refused.store(false, Relaxed);
             // Re-arms what lies above the level now.
             self.said.fetch_min(MailboxLevel::of(self.actor, before - 1, self.capacity) as u8, Relaxed);
@@ -128,7 +128,7 @@ impl MailboxMonitor {
     pub fn end(&self) {
         let left = self.depth.swap(ENDED, Relaxed);
         if left != ENDED {
-            self.metrics.metrics().mailbox_depth.at(self.actor).sub(left);
+            self.metrics.metrics().actors.mailbox_depth.at(self.actor).sub(left);
         }
     }
 
