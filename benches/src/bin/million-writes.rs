@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tachograph::{
     Buckets, Counter, Desc, DurationHistogram, ExponentialHistogram, Family, FloatCounter, Gauge, Histogram,
-    LabelValue, OpenFamily, OpenRules, Region, UpDownCounter, Watermark,
+    LabelValue, OpenFamily, OpenRules, Region, UpDownCounter, WatermarkMax,
 };
 
 tachograph::label_value! { enum Outcome: "outcome" { Ok = "ok", Failed = "failed" } }
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let float: FloatCounter = region.float_counter("bench_float_total", "Written by a bench")?;
     let gauge: Gauge<i64> = region.gauge("bench_gauge", "Written by a bench")?;
     let updown: UpDownCounter = region.updown_counter("bench_updown", "Written by a bench")?;
-    let peak: Watermark = region.watermark_max("bench_peak", "Written by a bench")?;
+    let peak: WatermarkMax = region.watermark_max("bench_peak", "Written by a bench")?;
     let own: Histogram = region.histogram("bench_own", "Written by a bench", Buckets::bounds([1.0, 10.0, 100.0]))?;
     let native: ExponentialHistogram =
         region.register(Desc::new("bench_native", "Written by a bench").buckets(Buckets::exponential(3, 1.0..=1e6)))?;
