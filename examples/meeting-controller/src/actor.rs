@@ -41,7 +41,7 @@ pub enum Refused {
 /// let (address, mut mailbox) = actor::mailbox(ActorType::Meeting, "m", 1, &metrics);
 /// address.offer("hello").await?;
 /// assert!(address.offer("no room").await.is_err());
-/// assert_eq!(metrics.metrics().dropped.at(ActorType::Meeting).get(), 1);
+/// assert_eq!(metrics.metrics().actors.dropped.at(ActorType::Meeting).get(), 1);
 /// assert_eq!(mailbox.take().await, Some("hello"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
