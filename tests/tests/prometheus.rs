@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tachograph_tests::catalogue::CATALOGUE;
 use tachograph_tests::exposition::Exposition;
 use tachograph_tests::http::{free_port, get};
 use tachograph_tests::process::{Running, binary, eventually, tool};
@@ -38,6 +39,16 @@ fn promtool_accepts_the_demos_output() {
     assert!(scrape.headers.to_lowercase().contains("content-length: "));
     let parsed = Exposition::parse(&scrape.body);
     assert!(parsed.types.keys().all(|family| parsed.helps.contains(family)), "every family has its HELP");
+    for family in CATALOGUE {
+        assert_eq!(parsed.types.get(family.name).map(String::as_str), Some(family.kind), "{}", family.name);
+    }
+    let joins: i128 = CATALOGUE
+        .iter()
+        .filter(|family| family.name == "mc_session_join_duration_seconds")
+        .flat_map(|family| family.histograms(&parsed))
+        .map(|histogram| histogram.count)
+        .sum();
+    assert!(joins > 0, "the demo's clients join");
     let mut check = Command::new(tool("promtool"))
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
