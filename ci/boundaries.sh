@@ -35,11 +35,18 @@ ours=$(cargo tree -p tachograph-macros --edges normal,build --prefix none --form
     grep -E '^(tachograph[a-z-]*|meeting-controller) v' || true)
 [ -z "$ours" ] || fail "tachograph-macros depends on: $ours"
 
-# Peers are compared with in benches only; only the exporter's server may use one of them, for its own metrics.
+# Peers are compared with in benches only; only the exporter's server may use one of them, for its own metrics. What they
+# show is compared with in tests: for that, and by that crate's tests alone, one of them may be used there too.
 for peer in prometheus-client metriken measured metrics-exporter-prometheus; do
-    users=$(grep -lE "^$peer\b" -- */Cargo.toml */*/Cargo.toml | grep -v '^benches/' || true)
+    users=$(grep -lE "^$peer\b" -- */Cargo.toml */*/Cargo.toml | grep -vE '^(benches|tests)/' || true)
     [ -z "$users" ] || fail "$peer is a dependency of $users; peers belong to benches only"
 done
+peers=$(cargo tree -p tachograph-tests --edges normal,build --prefix none --format '{p}' |
+    grep -E '^(prometheus-client|metriken|measured|metrics-exporter-prometheus) v' || true)
+[ -z "$peers" ] || fail "tachograph-tests depends on $peers beyond its tests"
+peers=$(cargo tree -p tachograph-tests --edges dev --depth 1 --prefix none --format '{p}' |
+    grep -E '^(prometheus-client|metriken|measured) v' || true)
+[ -z "$peers" ] || fail "the tests depend on $peers; only metrics-exporter-prometheus is compared with there"
 
 # Unsafe code stands in these files, and `allow(unsafe_code)` before the modules of these files.
 unsafe_files='shm-layout/src/cells.rs shm-layout/src/map.rs writer/src/process.rs exporter/src/guard.rs tests/src/raw.rs'

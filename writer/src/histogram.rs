@@ -81,6 +81,18 @@ impl<N: HistogramNumber> Histogram<N> {
     }
 }
 
+#[cfg(feature = "metrics")]
+impl Histogram {
+    /// As observing the value so many times.
+    pub(crate) fn observe_many(self, value: f64, times: u64) {
+        match times {
+            0 => {}
+            _ if value.is_nan() => self.0.drop_observations(times),
+            _ => self.0.record_many(value, times, value * times as f64),
+        }
+    }
+}
+
 impl<N: HistogramNumber> Handle for Histogram<N> {
     const KIND: Kind = Kind::HistogramBounds;
     const NUMBER: Number = N::NUMBER;

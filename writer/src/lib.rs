@@ -73,6 +73,8 @@ mod needs;
 mod open;
 #[allow(unsafe_code)]
 mod process;
+#[cfg(feature = "metrics")]
+pub mod recorder;
 mod region;
 mod register;
 mod register_error;

@@ -273,6 +273,44 @@ impl Region {
         slots.map(|slots| OpenFamily::new(slots, block)).ok_or_else(ended)
     }
 
+    /// Registers an open family whose label names are known at run time only, with as much of the budget as the region
+    /// has room for. Where the name is an open family of the same kind, shape and labels already, it is that.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn create_dynamic<M: Metric>(
+        &self,
+        desc: &Desc,
+        label_names: Vec<&str>,
+        rules: OpenRules,
+    ) -> Result<(&'static Slots, M::Block), RegisterError> {
+        let attached = self.0.attached;
+        let ended = || RegisterError::Ended { region: attached.name.clone(), name: desc.name.clone() };
+        // As in `create`.
+        if attached.ended.load(Relaxed) {
+            return Err(ended());
+        }
+        let attempt = || {
+            let request = request::<M>(desc, label_names, Vec::new())?;
+            let mut registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+            registry.get_or_create_open(request, rules)
+        };
+        let (place, slots) = attempt().inspect_err(|_| {
+            attached.control(Control::REGISTRATIONS_DROPPED).fetch_add(1, Relaxed);
+        })?;
+        M::block(attached.map, place).map(|block| (slots, block)).ok_or_else(ended)
+    }
+
+    /// The region as its process knows it.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn attached(&self) -> &'static Attached {
+        self.0.attached
+    }
+
+    /// The region, without being one of those that keep it open.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn downgrade(&self) -> WeakRegion {
+        WeakRegion(Arc::downgrade(&self.0))
+    }
+
     /// Registers a whole group of metrics, declared by `#[derive(Metrics)]` or [`crate::metrics!`].
     ///
     /// # Errors
@@ -341,6 +379,19 @@ impl Region {
     /// ```
     pub fn close(self) {
         self.0.end(RegionState::Closed);
+    }
+}
+
+/// A region that is closed when its other holders drop it.
+#[cfg(feature = "metrics")]
+#[derive(Debug, Clone)]
+pub(crate) struct WeakRegion(std::sync::Weak<Inner>);
+
+#[cfg(feature = "metrics")]
+impl WeakRegion {
+    /// The region, where somebody holds it still.
+    pub(crate) fn upgrade(&self) -> Option<Region> {
+        self.0.upgrade().map(Region)
     }
 }
 

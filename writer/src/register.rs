@@ -148,11 +148,46 @@ impl Registry {
         }
         let blocks: Vec<String> =
             request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
-        self.check_room(request, &blocks)?;
+        self.check_room(request, &blocks, 1)?;
         let (place, open) = self.publish(request, &blocks);
         self.families.insert(request.desc.name.clone(), Entry { identity: request.identity(), place, open });
         self.bases.insert(base.to_owned(), request.desc.name.clone());
         Ok(place)
+    }
+
+    /// The slots and cells of an open family, with as much of the budget as there is room for: no family takes more than
+    /// a quarter of what is left, but for the one series that it needs at least.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn get_or_create_open(
+        &mut self,
+        mut request: Request<'_>,
+        rules: OpenRules,
+    ) -> Result<(Place, &'static Slots), RegisterError> {
+        if let Some(Entry { identity, place, open: Some(slots) }) = self.families.get(&request.desc.name) {
+            let wanted = request.identity();
+            let same = identity.kind == wanted.kind
+                && identity.number == wanted.number
+                && identity.shape == wanted.shape
+                && identity.label_names == wanted.label_names;
+            if same {
+                return Ok((*place, slots));
+            }
+        }
+        let mut rules = rules;
+        loop {
+            request.open = Some(Open::new(rules));
+            if rules.budget() <= 1 || self.check_room(&request, &[], 4).is_ok() {
+                break;
+            }
+            rules = rules.of_budget(rules.budget() / 2);
+        }
+        let place = self.get_or_create(&request)?;
+        // What was just registered is open.
+        let slots = self.slots(&request.desc.name).ok_or_else(|| RegisterError::Ended {
+            region: self.attached.name.clone(),
+            name: request.desc.name.clone(),
+        })?;
+        Ok((place, slots))
     }
 
     /// The slots of an open family that is registered.
@@ -160,7 +195,8 @@ impl Registry {
         self.families.get(name)?.open
     }
 
-    fn check_room(&self, request: &Request<'_>, blocks: &[String]) -> Result<(), RegisterError> {
+    /// Whether the family fits; and of what grows with its series, takes no more than one `part`th of what is left.
+    fn check_room(&self, request: &Request<'_>, blocks: &[String], part: u64) -> Result<(), RegisterError> {
         let series = request.series();
         let cells = series * u64::from(request.shape.cells);
         let (lane_cells, shared) = if request.kind.in_shared_plane() { (0, cells) } else { (cells, 0) };
@@ -194,7 +230,8 @@ impl Registry {
             ),
         ] {
             let free = capacity.saturating_sub(used);
-            if needed > free {
+            let grows = matches!(what, "series" | "cells" | "shared lines" | "label bytes");
+            if needed > if grows { free / part } else { free } {
                 return Err(RegisterError::Full {
                     region: self.attached.name.clone(),
                     name: request.desc.name.clone(),

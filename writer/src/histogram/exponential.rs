@@ -64,6 +64,18 @@ impl ExponentialHistogram {
     }
 }
 
+#[cfg(feature = "metrics")]
+impl ExponentialHistogram {
+    /// As observing the value so many times.
+    pub(crate) fn observe_many(self, value: f64, times: u64) {
+        match times {
+            0 => {}
+            _ if value >= 0.0 => self.0.record_many(value, times, value * times as f64),
+            _ => self.0.drop_observations(times),
+        }
+    }
+}
+
 impl Handle for ExponentialHistogram {
     const KIND: Kind = Kind::HistogramExponential;
     const NUMBER: Number = Number::F64;

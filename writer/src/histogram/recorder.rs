@@ -73,11 +73,30 @@ impl<N: Sample> Recorder<N> {
         let _ = self.cells.last().at(lane).fetch_update(Relaxed, Relaxed, |sum| Some(value.add_to(sum)));
     }
 
+    /// Counts a value `times` times; `all` is the value multiplied by that.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn record_many(self, value: N, times: u64, all: N) {
+        let mut lane = lane::current();
+        if lane.is_shared() {
+            lane = lane::claim();
+        }
+        // Shared or own: a read-modify-write is right in both, and this is no hot path.
+        self.cells.cell(self.cells.shape().detail().bucket(value)).at(lane).fetch_add(times, Relaxed);
+        // As in `record_own`.
+        compiler_fence(Release);
+        let _ = self.cells.last().at(lane).fetch_update(Relaxed, Relaxed, |sum| Some(all.add_to(sum)));
+    }
+
     /// Counts, for the region, an observation that has no meaning here.
     #[cold]
     #[inline(never)]
     pub(crate) fn drop_observation(self) {
-        self.cells.last().dropped_observations(lane::claim()).fetch_add(1, Relaxed);
+        self.drop_observations(1);
+    }
+
+    /// Counts, for the region, several of them.
+    pub(crate) fn drop_observations(self, times: u64) {
+        self.cells.last().dropped_observations(lane::claim()).fetch_add(times, Relaxed);
     }
 
     /// Observations by bucket, not cumulative: one more than there are bounds.

@@ -71,6 +71,12 @@ impl<M: Metric> Lease<M> {
         self.slots.is_overflow(self.slot)
     }
 
+    /// Whether the region was closed, or is that of the process that this one was forked from.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_ended(&self) -> bool {
+        self.slots.is_ended()
+    }
+
     /// The handle, to read by.
     #[inline]
     pub(crate) const fn handle(&self) -> M {

@@ -59,6 +59,12 @@ impl OpenRules {
         self.label_area
     }
 
+    /// The same rules with another budget.
+    #[cfg(feature = "metrics")]
+    pub(crate) const fn of_budget(self, budget: u32) -> Self {
+        Self { budget, ..self }
+    }
+
     /// The linger as it stands in the region.
     pub(crate) fn linger_ns(&self) -> u64 {
         u64::try_from(self.linger.as_nanos()).unwrap_or(u64::MAX)

@@ -171,6 +171,12 @@ impl Slots {
         slot == self.rules.budget()
     }
 
+    /// Whether nothing of the region changes hands any more.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn is_ended(&self) -> bool {
+        self.attached.ended.load(Relaxed)
+    }
+
     /// The family's name.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -270,13 +276,29 @@ impl Slots {
         }
     }
 
+    /// The overflow series, with one lease more, for a label set that the caller's own rules refuse: counted here, told by
+    /// the caller.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn refuse(&self) -> u32 {
+        // As in `take`: nothing is published in a forked child or a closed region.
+        if !self.attached.ended.load(Relaxed) {
+            self.count_overflow();
+        }
+        self.enter(self.rules.budget())
+    }
+
+    /// Counts a label set that goes to the overflow series, which is published with the first.
+    fn count_overflow(&self) {
+        self.overflow.call_once(|| self.publish_fresh(self.rules.budget(), OVERFLOW));
+        self.attached.control(Control::LABEL_OVERFLOWS).fetch_add(1, Relaxed);
+    }
+
     /// The overflow series, with one lease more. The set is counted; the first one for either reason is told.
     #[cold]
     #[inline(never)]
     fn overflow(&self, refusal: Refusal) -> u32 {
         let slot = self.rules.budget();
-        self.overflow.call_once(|| self.publish_fresh(slot, OVERFLOW));
-        self.attached.control(Control::LABEL_OVERFLOWS).fetch_add(1, Relaxed);
+        self.count_overflow();
         // No lock is held here: a subscriber may well use metrics itself.
         let (region, family) = (self.attached.name.as_str(), self.name.as_str());
         match refusal {
@@ -285,14 +307,14 @@ impl Slots {
                 family,
                 budget = self.rules.budget(),
                 "more label sets than the family's budget: the further ones share its series {{overflow=\"true\"}}; \
-                 raise the budget of its OpenRules, or look for a label with too many values"
+                 raise the budget (of its OpenRules, or the recorder's), or look for a label with too many values"
             ),
             Refusal::Long if !self.said_long.swap(true, Relaxed) => tracing::warn!(
                 region,
                 family,
                 label_area = self.rules.label_area_bytes(),
                 "a label set is longer than the family's label area: such sets share its series {{overflow=\"true\"}}; \
-                 raise OpenRules::label_area, or shorten the label's values"
+                 raise the label area (of its OpenRules, or the recorder's), or shorten the label's values"
             ),
             Refusal::Full | Refusal::Long => {}
         }
