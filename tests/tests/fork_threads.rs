@@ -89,10 +89,9 @@ fn children_of_a_busy_process_are_neither_stuck_nor_in_its_cells() {
                         let Ok(own) = build(&format!("child-{claims}")) else { return 2 };
                         let Ok(counter) = own.counter("app_served_total", "Requests served") else { return 3 };
                         counter.add(7);
-                        if std::thread::spawn(move || counter.add(5)).join().is_err() || counter.get() != 12 {
-                            return 4;
-                        }
-                        0
+                        // No thread is started here: the standard library's lock for a new thread's stack may have come
+                        // along locked, by a thread that its parent was just starting.
+                        if counter.get() == 7 { 0 } else { 4 }
                     });
                     assert_eq!(exit_code(child), 0, "child {round} of a thread that has a lane: {claims}");
                     children.fetch_add(1, Ordering::Relaxed);
