@@ -1,13 +1,14 @@
 //! Who is right where two claim the same: decided by what others say, so that one damaged record costs itself.
 //!
-//! Called by `parse.rs`. A family that claims another's slots is told by the slots, which name their family; a series that
-//! claims another's cells by its neighbours, since a writer gives out cells in the order of slots. Where the file does not
+//! Called by `parse.rs`. A family that claims another's slots is told by the slots, which name their family; one that
+//! claims another's name by where the name stands; a series that claims another's cells by the families beside it, since
+//! a writer gives out cells in the order of slots; one that claims another's labels by their hash. Where the file does not
 //! tell, the later one loses. Work is bounded by the number of claims.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use tachograph_layout::{LANE_HEADER_CELLS, Section, SlotWord, WordView};
+use tachograph_layout::{FamilyRecord, LANE_HEADER_CELLS, Section, SlotWord, WordView};
 
 use crate::schema::{Schema, Series};
 
@@ -37,8 +38,10 @@ pub(crate) fn outvoted(view: WordView<'_>, series: Section, blocks: &[Block]) ->
         // The slots that both claim are asked first; where they are free, all that each claims.
         let both = block.slots.start..before.slots.end.min(block.slots.end);
         let votes = |family, slots: &Range<u64>| {
-            let asked = slots.start..slots.end.min(slots.start.saturating_add(VOTERS));
-            asked.filter(|slot| named(view, series, *slot) == Some(family)).count()
+            let first = slots.start..slots.end.min(slots.start.saturating_add(VOTERS));
+            // The last one too: an open family without a lease may have its overflow series there, and no other.
+            let last = (slots.end - 1).max(first.end)..slots.end;
+            first.chain(last).filter(|slot| named(view, series, *slot) == Some(family)).count()
         };
         let for_one = |one: &Block| (votes(one.family, &both), votes(one.family, &one.slots));
         let (for_before, for_block) = (for_one(before), for_one(block));
@@ -60,24 +63,63 @@ pub(crate) fn named(view: WordView<'_>, series: Section, slot: u64) -> Option<u6
     state.is_readable().then_some(view.load(entry + 8)? & u64::from(u32::MAX))
 }
 
-/// Which series claim cells of another: by index, for the whole schema. `ends` says where the cells of the lanes and the
-/// lines of the shared plane that are in use end.
-pub(crate) fn intruders(schema: &Schema, ends: [u64; 2]) -> Vec<bool> {
+/// The slots and cells of a family that is in the schema.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    /// Its series' slots.
+    pub(crate) slots: Range<u64>,
+    /// Cells a slot.
+    pub(crate) cells: u64,
+}
+
+impl Home {
+    fn len(&self) -> u64 {
+        (self.slots.end - self.slots.start).saturating_mul(self.cells)
+    }
+}
+
+/// Which series claim cells of another: by index, for the whole schema, of whose families `homes` tells. `ends` says
+/// where the cells of the lanes and the lines of the shared plane that are in use end.
+///
+/// Each series tells by its own cells where those of its family begin. It is believed by as many as agree with it: the
+/// families on both sides, whose cells would border on these, and one more series of its own.
+pub(crate) fn intruders(schema: &Schema, homes: &[Home], ends: [u64; 2]) -> Vec<bool> {
     let mut lost = vec![false; schema.series.len()];
     for (shared, first, end) in [(false, LANE_HEADER_CELLS as u64, ends[0]), (true, 0, ends[1])] {
-        let in_plane = |series: &Series| {
-            let family = schema.families.get(series.family);
-            series.cells > 0 && family.is_some_and(|family| family.kind.in_shared_plane() == shared)
-        };
-        let plane = schema.series.iter().enumerate().filter(|(_, series)| in_plane(series));
-        let mut claims: Vec<Claim> = plane.map(|(index, series)| Claim::of(index, series)).collect();
-        claims.sort_unstable_by_key(|claim| claim.slot);
-        for at in 0..claims.len() {
-            let before = at.checked_sub(1).and_then(|before| claims.get(before)).map_or(first, |claim| claim.cells.end);
-            let after = claims.get(at + 1).map_or(end, |claim| claim.cells.start);
-            if let Some(claim) = claims.get_mut(at) {
-                claim.fits = u8::from(claim.cells.start == before) + u8::from(claim.cells.end == after);
-            }
+        let in_plane =
+            |family: usize| schema.families.get(family).is_some_and(|it| it.kind.in_shared_plane() == shared);
+        let home = |family: usize| homes.get(family).filter(|home| home.cells > 0 && in_plane(family));
+        let plane = schema.series.iter().enumerate();
+        let mut claims: Vec<Claim> =
+            plane.filter_map(|(index, series)| Claim::of(index, series, home(series.family)?)).collect();
+        // Where each family begins, as its series tell, and how many tell so.
+        let mut told: HashMap<(usize, u64), u32> = HashMap::new();
+        for claim in &claims {
+            *told.entry((claim.family, claim.base)).or_default() += 1;
+        }
+        // For each family the next one before and behind it that has a series in use, and the cells between them.
+        let mut by_slot: Vec<(usize, &Home)> =
+            (0..homes.len()).filter_map(|family| Some((family, home(family)?))).collect();
+        by_slot.sort_unstable_by_key(|(_, home)| home.slots.start);
+        let speaks: HashSet<usize> = claims.iter().map(|claim| claim.family).collect();
+        let before = beside(by_slot.iter().copied(), &speaks);
+        let behind = beside(by_slot.iter().rev().copied(), &speaks);
+        for claim in &mut claims {
+            let len = home(claim.family).map_or(0, Home::len);
+            let begins = claim.base;
+            let ends = begins.saturating_add(len);
+            let fits_before = before.get(&claim.family).is_some_and(|(other, between)| match other {
+                None => begins == first.saturating_add(*between),
+                Some((other, other_len)) => begins
+                    .checked_sub(between.saturating_add(*other_len))
+                    .is_some_and(|base| told.contains_key(&(*other, base))),
+            });
+            let fits_behind = behind.get(&claim.family).is_some_and(|(other, between)| {
+                let next = ends.saturating_add(*between);
+                other.map_or(next == end, |(other, _)| told.contains_key(&(other, next)))
+            });
+            let agrees = told.get(&(claim.family, claim.base)).is_some_and(|count| *count > 1);
+            claim.believed = u8::from(fits_before) + u8::from(fits_behind) + u8::from(agrees);
         }
         claims.sort_unstable_by_key(|claim| (claim.cells.start, claim.slot));
         let mut stands: Option<&Claim> = None;
@@ -86,7 +128,7 @@ pub(crate) fn intruders(schema: &Schema, ends: [u64; 2]) -> Vec<bool> {
                 stands = Some(claim);
                 continue;
             };
-            let wins = (claim.fits, before.slot) > (before.fits, claim.slot);
+            let wins = (claim.believed, before.slot) > (before.believed, claim.slot);
             let loser = if wins { before } else { claim };
             if let Some(lost) = lost.get_mut(loser.index) {
                 *lost = true;
@@ -99,19 +141,60 @@ pub(crate) fn intruders(schema: &Schema, ends: [u64; 2]) -> Vec<bool> {
     lost
 }
 
+/// For each of the families, in their order, the last one passed that has a series in use, with the length of its cells,
+/// and the cells of those passed since, which have none.
+fn beside<'a>(
+    families: impl Iterator<Item = (usize, &'a Home)>,
+    speaks: &HashSet<usize>,
+) -> HashMap<usize, (Option<(usize, u64)>, u64)> {
+    let mut last = (None, 0_u64);
+    families
+        .map(|(family, home)| {
+            let found = last;
+            last = if speaks.contains(&family) {
+                (Some((family, home.len())), 0)
+            } else {
+                (found.0, found.1.saturating_add(home.len()))
+            };
+            (family, found)
+        })
+        .collect()
+}
+
 /// The cells that a series claims.
 struct Claim {
     /// Its index in the schema.
     index: usize,
+    family: usize,
     slot: u32,
     cells: Range<u64>,
-    /// On how many sides its cells border on those of the slots beside it.
-    fits: u8,
+    /// Where the cells of its family would begin.
+    base: u64,
+    /// How many agree with it.
+    believed: u8,
 }
 
 impl Claim {
-    fn of(index: usize, series: &Series) -> Self {
+    /// `None` where the family's cells would begin before the plane.
+    fn of(index: usize, series: &Series, home: &Home) -> Option<Self> {
         let cells = series.cell..series.cell.saturating_add(u64::from(series.cells));
-        Self { index, slot: series.slot, cells, fits: 0 }
+        let ahead = u64::from(series.slot).checked_sub(home.slots.start)?.checked_mul(home.cells)?;
+        // What begins nowhere agrees with nobody.
+        let base = series.cell.checked_sub(ahead).unwrap_or(u64::MAX);
+        Some(Self { index, family: series.family, slot: series.slot, cells, base, believed: 0 })
     }
+}
+
+/// Whether a family's name stands where a writer puts it: right before its HELP. A name that was taken from another
+/// family does not.
+pub(crate) fn is_own_name(record: &FamilyRecord) -> bool {
+    let end = u64::from(record.name.offset) + u64::from(record.name.len);
+    let help = u64::from(record.help.offset);
+    end == help || end.next_multiple_of(8) == help
+}
+
+/// FNV-1a, 64 bits: what the record of a series remembers of the labels that it was registered with.
+pub(crate) fn labels_hash(labels: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    labels.bytes().fold(0xcbf2_9ce4_8422_2325, step)
 }

@@ -3,6 +3,7 @@
 //! Called by `reader.rs` and `verify.rs`. Every record is copied once and the copy is checked; work and memory are
 //! bounded by the sections, whatever the bytes say. What is wrong is left out and listed, and never fails the rest.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -11,7 +12,7 @@ use tachograph_layout::{
     SlotWord, StrRef, WordView, Words, exponential_buckets, exponential_upper,
 };
 
-use crate::contest::{self, Block};
+use crate::contest::{self, Block, Home};
 use crate::label_block;
 use crate::schema::{Family, Kind, Number, Schema, Series};
 
@@ -44,6 +45,18 @@ pub(crate) fn high_water(view: WordView<'_>, sections: &SectionTable) -> HighWat
 /// Parses the structure of a region. Retired series whose linger is over at `now`, on the writer's monotonic clock, are
 /// left out; without a time none is.
 pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable, now: Option<u64>) -> Parsed {
+    let (parsed, outnamed) = pass(view, sections, now, &HashSet::new());
+    // Once more without those who took another's name: it was theirs when the other's turn came.
+    if outnamed.is_empty() { parsed } else { pass(view, sections, now, &outnamed).0 }
+}
+
+/// Parses all but the names of the families `outnamed`; gives those that are found to belong there.
+fn pass(
+    view: WordView<'_>,
+    sections: &SectionTable,
+    now: Option<u64>,
+    outnamed: &HashSet<u64>,
+) -> (Parsed, HashSet<u64>) {
     let used = high_water(view, sections);
     let section = |kind| sections.section(kind);
     let mut parser = Parser {
@@ -64,6 +77,8 @@ pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable, now: Option<u64
         lines: Taken::new(section(SectionKind::Shared).count),
         contested: false,
         standing: HashMap::new(),
+        homes: Vec::new(),
+        outnamed: HashSet::new(),
     };
     for (offset, kind, name) in [
         (Control::SERIES_USED, SectionKind::Series, "series_used"),
@@ -78,13 +93,15 @@ pub(crate) fn parse(view: WordView<'_>, sections: &SectionTable, now: Option<u64
     let blocks = parser.blocks(&families);
     let outvoted = contest::outvoted(view, section(SectionKind::Series), &blocks);
     for (index, record) in (0..).zip(&families) {
-        parser.family(index, record.as_ref(), outvoted.contains(&index));
+        let claims_of_others = [outvoted.contains(&index), outnamed.contains(&index)];
+        parser.family(index, record.as_ref(), claims_of_others);
     }
     parser.strays(blocks);
     if parser.contested {
         parser.settle_cells();
     }
-    Parsed { schema: parser.schema, used, open_slots: parser.open_slots, next_expiry: parser.next_expiry }
+    let Parser { schema, open_slots, next_expiry, outnamed, .. } = parser;
+    (Parsed { schema, used, open_slots, next_expiry }, outnamed)
 }
 
 /// The state word of a series slot, Acquire; 0 (free) outside the section.
@@ -102,7 +119,7 @@ struct Parser<'a> {
     schema: Schema,
     open_slots: Vec<(u32, u64)>,
     /// Every name that some format shows, with the family that shows it.
-    exposed: HashMap<String, String>,
+    exposed: HashMap<String, Exposer>,
     /// Bytes of text that may still be copied, less what each string may take without asking ([`FREE_TEXT`]).
     text_budget: u64,
     /// Histogram bounds that may still be made.
@@ -117,6 +134,18 @@ struct Parser<'a> {
     contested: bool,
     /// The families that were accepted, by their index in the region, with their index in the schema.
     standing: HashMap<u64, usize>,
+    /// Slots and cells of the families in the schema.
+    homes: Vec<Home>,
+    /// Families that were accepted under a name that is another's own.
+    outnamed: HashSet<u64>,
+}
+
+/// A family that shows a name.
+struct Exposer {
+    index: u64,
+    name: String,
+    /// Its name stands where a writer puts it.
+    is_own: bool,
 }
 
 /// Bytes that any string may have without asking the budget, so that what one damaged record refers to can't keep the
@@ -179,16 +208,18 @@ impl Parser<'_> {
         Err(format!("state {:?} below the high-water mark", record.slot().state()))
     }
 
-    fn family(&mut self, index: u64, record: Option<&FamilyRecord>, outvoted: bool) {
+    fn family(&mut self, index: u64, record: Option<&FamilyRecord>, claims_of_others: [bool; 2]) {
         let place = format!("family {index}");
         let Some(record) = record else {
             return self.schema.damage(place, "its record is outside the file");
         };
-        match self.checked_family(record, outvoted) {
+        match self.checked_family(record, claims_of_others) {
             Ok(family) => {
+                let is_own = contest::is_own_name(record);
                 for name in exposed(&family) {
-                    self.exposed.insert(name, family.name.clone());
+                    self.exposed.insert(name, Exposer { index, name: family.name.clone(), is_own });
                 }
+                self.homes.push(Home { slots: block(record), cells: u64::from(record.cells_per_series) });
                 self.standing.insert(index, self.schema.families.len());
                 self.series(index, record, family);
             }
@@ -200,7 +231,8 @@ impl Parser<'_> {
         }
     }
 
-    fn checked_family(&mut self, record: &FamilyRecord, outvoted: bool) -> Result<Family, String> {
+    fn checked_family(&mut self, record: &FamilyRecord, claims_of_others: [bool; 2]) -> Result<Family, String> {
+        let [outvoted, outnamed] = claims_of_others;
         self.check_record(record)?;
         let slots = block(record);
         if outvoted {
@@ -226,8 +258,14 @@ impl Parser<'_> {
             ..Family::new(self.text(SectionKind::Strings, record.name, "name")?, String::new(), kind, number)
         };
         check_names(&family)?;
+        if outnamed {
+            return Err("its name is another family's".to_owned());
+        }
         if let Some((name, other)) = exposed(&family).find_map(|name| self.exposed.get_key_value(&name)) {
-            return Err(format!("shows {name}, as family {other} does"));
+            if contest::is_own_name(record) && !other.is_own {
+                self.outnamed.insert(other.index);
+            }
+            return Err(format!("shows {name}, as family {} does", other.name));
         }
         family.bounds = self.bounds(record, &family)?;
         Ok(family)
@@ -236,16 +274,20 @@ impl Parser<'_> {
     fn series(&mut self, index: u64, record: &FamilyRecord, mut family: Family) {
         let start = self.schema.series.len();
         let slots = block(record);
+        let mut hashes = Vec::new();
         for slot in slots.start..slots.end.min(self.used.series) {
             // Both fit: `HighWater` is below 2^24.
             let (slot, family_index) = (slot as u32, index as u32);
             match self.one_series(slot, family_index, record, &family) {
-                Ok(Some(series)) => self.schema.series.push(series),
+                Ok(Some((series, labels_hash))) => {
+                    self.schema.series.push(series);
+                    hashes.push(labels_hash);
+                }
                 Ok(None) => {}
                 Err(what) => self.schema.damage(format!("series {slot} of {}", family.name), what),
             }
         }
-        let twins = twins(self.schema.series.get(start..).unwrap_or_default());
+        let twins = twins(self.schema.series.get(start..).unwrap_or_default(), &hashes);
         if !twins.is_empty() {
             for (index, series) in self.schema.series.split_off(start).into_iter().enumerate() {
                 if twins.contains(&index) {
@@ -260,14 +302,14 @@ impl Parser<'_> {
         self.schema.families.push(family);
     }
 
-    /// One series; `None` where an open family's slot holds none just now.
+    /// One series, and the hash that its record has of its labels; `None` where an open family's slot holds none just now.
     fn one_series(
         &mut self,
         slot: u32,
         family_index: u32,
         family_record: &FamilyRecord,
         family: &Family,
-    ) -> Result<Option<Series>, String> {
+    ) -> Result<Option<(Series, u64)>, String> {
         let section = self.sections.section(SectionKind::Series);
         let state = slot_state(self.view, section, slot);
         if family.open {
@@ -307,7 +349,7 @@ impl Parser<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(Series {
+        let series = Series {
             family: self.schema.families.len(),
             slot,
             generation: state.generation(),
@@ -316,7 +358,8 @@ impl Parser<'_> {
             retired: state.state() == Some(SlotState::Retired),
             cell: record.cell,
             cells: record.cells,
-        }))
+        };
+        Ok(Some((series, record.labels_hash)))
     }
 
     /// Counts the series in use that no block holds, though they name a family that is shown: its block is not what it
@@ -341,7 +384,7 @@ impl Parser<'_> {
     fn settle_cells(&mut self) {
         let word = |offset| self.view.load(offset).unwrap_or(0);
         let ends = [word(Control::CELLS_USED), word(Control::SHARED_USED)];
-        let lost = contest::intruders(&self.schema, ends);
+        let lost = contest::intruders(&self.schema, &self.homes, ends);
         let all = std::mem::take(&mut self.schema);
         self.schema = all.without(&lost);
         for (series, lost) in all.series.iter().zip(lost) {
@@ -498,15 +541,26 @@ fn block(record: &FamilyRecord) -> Range<u64> {
     first..first + u64::from(record.series_slots)
 }
 
-/// Which of these series have the labels of an earlier one.
-fn twins(series: &[Series]) -> HashSet<usize> {
-    let mut seen = HashSet::with_capacity(series.len());
-    series
-        .iter()
-        .enumerate()
-        .filter(|(_, series)| !seen.insert(series.labels.as_str()))
-        .map(|(index, _)| index)
-        .collect()
+/// Which of these series have the labels of another: of those with the same, the first one whose own they are stands,
+/// else the first.
+fn twins(series: &[Series], hashes: &[u64]) -> HashSet<usize> {
+    let mut stands: HashMap<&str, usize> = HashMap::with_capacity(series.len());
+    let mut twins = HashSet::new();
+    let is_own = |index: usize, labels| hashes.get(index) == Some(&contest::labels_hash(labels));
+    for (index, series) in series.iter().enumerate() {
+        match stands.entry(series.labels.as_str()) {
+            Entry::Vacant(free) => {
+                free.insert(index);
+            }
+            Entry::Occupied(mut other) if is_own(index, &series.labels) && !is_own(*other.get(), &series.labels) => {
+                twins.insert(other.insert(index));
+            }
+            Entry::Occupied(_) => {
+                twins.insert(index);
+            }
+        }
+    }
+    twins
 }
 
 fn check_number(kind: Kind, number: Number) -> Result<(), String> {

@@ -271,6 +271,7 @@ impl Region {
                 cells,
                 cell: place.cell + index * u64::from(cells),
                 labels,
+                labels_hash: labels_hash(block),
                 created_realtime_ns: 1_700_000_000_000_000_002,
                 ..SeriesRecord::default()
             };
@@ -379,4 +380,9 @@ pub(crate) fn hold_lock(directory: &Path, name: &str) -> File {
 fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the test runs on Linux");
     text.trim().parse::<uuid::Uuid>().expect("a boot id is a uuid").into_bytes()
+}
+
+/// FNV-1a, 64 bits, of a label block.
+fn labels_hash(block: &str) -> u64 {
+    block.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,18 +1,18 @@
 //! One lie at a time, in every field of every record: what it does not concern is served as before, what it damages is
 //! counted, and `verify` names the place. The fields are those of the layout crate, so that a new one is attacked, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use tachograph_exporter::{RegionReader, Snapshot};
 use tachograph_layout::{
-    ActivityRecord, Control, FamilyRecord, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord, SectionKind,
-    SeriesRecord,
+    ActivityRecord, Control, FamilyRecord, FatalRecord, Header, Kind, NoteRecord, Number, PanicRecord, PulseRecord,
+    SectionKind, SeriesRecord,
 };
 
-use crate::builder::{Region, directory};
+use crate::builder::{FamilySpec, Region, directory};
 
 /// Values of each series, by family.
 type Served = BTreeMap<String, Vec<String>>;
@@ -63,6 +63,16 @@ impl Bench {
         let result = RegionReader::open(&self.path).ok().map(|reader| read(&reader));
         self.file.write_all_at(&before.to_le_bytes(), aligned).unwrap();
         result
+    }
+
+    /// What the field is in the other records: a lie that is taken from a neighbour passes every check of its own.
+    fn others(&self, section: SectionKind, count: usize, at: u64, width: u64, truth: u64) -> BTreeSet<u64> {
+        let values = (0..count as u64).map(|index| {
+            let offset = self.region.entry(section, index) + at;
+            let word = self.word(offset & !7) >> (offset % 8 * 8);
+            if width == 4 { word & u64::from(u32::MAX) } else { word }
+        });
+        values.filter(|value| *value != truth).collect()
     }
 
     /// Everything but the families named is served as it was, what is missing was counted, and `verify` says where.
@@ -126,7 +136,9 @@ fn a_lie_in_a_family_record_costs_that_family() {
         for (field, at, width) in fields(FamilyRecord::FIELDS, 256) {
             let truth = bench.word((entry + at) & !7) >> ((entry + at) % 8 * 8);
             let truth = if width == 4 { truth & u64::from(u32::MAX) } else { truth };
-            for value in lies(truth) {
+            for value in
+                lies(truth).into_iter().chain(bench.others(SectionKind::Families, names.len(), at, width, truth))
+            {
                 let lie = format!("family {index}, {field} {truth:#x} -> {value:#x}");
                 bench.with(entry + at, width, value, |reader| {
                     bench.check(reader, name, &format!("family {index}"), &lie);
@@ -140,22 +152,93 @@ fn a_lie_in_a_family_record_costs_that_family() {
 fn a_lie_in_a_series_record_costs_its_family_nothing_but_that_series() {
     let bench = Bench::new();
     let schema = RegionReader::open(&bench.path).unwrap().snapshot().unwrap().schema;
-    for series in &schema.series {
+    let slots = schema.series.last().map_or(0, |series| series.slot as usize + 1);
+    for (index, series) in schema.series.iter().enumerate() {
         let name = &schema.families[series.family].name;
         let entry = bench.region.entry(SectionKind::Series, u64::from(series.slot));
         for (field, at, width) in fields(SeriesRecord::FIELDS, 64) {
             let truth = bench.word((entry + at) & !7) >> ((entry + at) % 8 * 8);
             let truth = if width == 4 { truth & u64::from(u32::MAX) } else { truth };
-            for value in lies(truth) {
+            for value in lies(truth).into_iter().chain(bench.others(SectionKind::Series, slots, at, width, truth)) {
                 let lie = format!("series {}, {field} {truth:#x} -> {value:#x}", series.slot);
                 bench.with(entry + at, width, value, |reader| {
                     bench.check(reader, name, &format!("series {}", series.slot), &lie);
-                    let left = served(&reader.snapshot().unwrap()).get(name).map_or(0, Vec::len);
-                    assert!(left + 1 >= bench.whole[name].len(), "{lie}: {left} series are left");
+                    let left = served(&reader.snapshot().unwrap()).remove(name).unwrap_or_default();
+                    let own = index - schema.families[series.family].series.start;
+                    let others = bench.whole[name].iter().enumerate().filter(|(index, _)| *index != own);
+                    for (_, other) in others {
+                        assert!(left.contains(other), "{lie}: {other} is not concerned; left: {left:?}");
+                    }
                 });
             }
         }
     }
+}
+
+/// Of an open family's slots any may be free: the one in use may have no neighbour that tells where its cells are.
+#[test]
+fn a_lie_about_cells_costs_no_lease_that_stands_alone() {
+    for used in 0..3 {
+        for followed in [false, true] {
+            let mut region = Region::new("mc-0");
+            let before = region.family(&FamilySpec::of("app_before_total", Kind::Counter, Number::U64));
+            region.lane(0, before.cell, 5);
+            let open = region.family(&FamilySpec {
+                label_names: &["peer"],
+                blocks: &[r#"peer="a""#, r#"peer="b""#, r#"peer="c""#],
+                open: Some(2),
+                ..FamilySpec::of("app_peers_total", Kind::Counter, Number::U64)
+            });
+            region.lane(1, open.cell + used, 77);
+            for free in (0..3).filter(|slot| *slot != used) {
+                region.edit::<SeriesRecord>(SectionKind::Series, open.slot + free, |record| record.state = 0);
+            }
+            if followed {
+                // One without a series in use, then one with.
+                let blocks = [r#"peer="a""#];
+                let empty = region.family(&FamilySpec {
+                    label_names: &["peer"],
+                    blocks: &blocks,
+                    open: Some(2),
+                    ..FamilySpec::of("app_empty_total", Kind::Counter, Number::U64)
+                });
+                region.edit::<SeriesRecord>(SectionKind::Series, empty.slot, |record| record.state = 0);
+                region.family(&FamilySpec::of("app_after", Kind::UpDownCounter, Number::I64));
+            }
+            region.edit::<SeriesRecord>(SectionKind::Series, before.slot, |record| record.cell = open.cell + used);
+            let directory = directory();
+            let snapshot = RegionReader::open(&region.write(directory.path())).unwrap().snapshot().unwrap();
+            let now = served(&snapshot);
+            assert!(now["app_before_total"].is_empty(), "slot {used}: a liar shows {now:?}");
+            assert_eq!(now["app_peers_total"].len(), 1, "slot {used}, {followed}: {:?}", snapshot.schema.damaged);
+            assert_eq!(snapshot.schema.damaged_count(), 1, "slot {used}, {followed}: {:?}", snapshot.schema.damaged);
+        }
+    }
+}
+
+/// The overflow series is an open family's last slot: it may be the only one that says whose the slots are.
+#[test]
+fn a_lie_about_slots_costs_no_overflow_series_that_stands_alone() {
+    let mut region = Region::new("mc-0");
+    let before = region.family(&FamilySpec::of("app_before_total", Kind::Counter, Number::U64));
+    let blocks: Vec<String> =
+        (0..100).map(|n| format!("peer=\"{n}\"")).chain([r#"overflow="true""#.to_owned()]).collect();
+    let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+    let open = region.family(&FamilySpec {
+        label_names: &["peer"],
+        blocks: &blocks,
+        open: Some(0),
+        ..FamilySpec::of("app_peers_total", Kind::Counter, Number::U64)
+    });
+    region.lane(0, open.cell + 100, 77);
+    for free in 0..100 {
+        region.edit::<SeriesRecord>(SectionKind::Series, open.slot + free, |record| record.state = 0);
+    }
+    region.edit::<FamilyRecord>(SectionKind::Families, before.family, |family| family.series_slots = 102);
+    let directory = directory();
+    let snapshot = RegionReader::open(&region.write(directory.path())).unwrap().snapshot().unwrap();
+    let now = served(&snapshot);
+    assert_eq!(now.get("app_peers_total").map(Vec::len), Some(1), "{:?}", snapshot.schema.damaged);
 }
 
 /// What stands beside the metrics concerns none of them.
