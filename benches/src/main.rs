@@ -6,6 +6,7 @@
 mod closed_label_inc;
 mod contest;
 mod counter_inc;
+mod facade_counter_literal;
 mod gauge_set;
 mod histogram_bounds_f64;
 mod histogram_duration_ns;
@@ -23,13 +24,14 @@ use contest::{Effort, Line};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
     ("histogram_bounds_f64", histogram_bounds_f64::lines),
     ("histogram_exponential_f64", histogram_exponential_f64::lines),
     ("histogram_duration_ns", histogram_duration_ns::lines),
+    ("facade_counter_literal", facade_counter_literal::lines),
     ("sampled", sampled::lines),
     ("start", start::start),
     ("registration", start::registration),
@@ -42,6 +44,18 @@ fn main() -> ExitCode {
     {
         // This program as the reader of row `sampled`.
         return match sampled::sample(path, period) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    if let [facade, mode] = arguments.as_slice()
+        && let Some(library) = facade.strip_prefix("--facade=")
+    {
+        // This program as a library's child in row `facade_counter_literal`.
+        return match facade_counter_literal::facade(library, mode) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");

@@ -40,6 +40,9 @@
 //! [`metrics!`] and [`label_value!`]; single metrics are registered by [`Region::counter`] and its like. Threads of a
 //! runtime are best announced by [`enter_thread`].
 //!
+//! Applications and libraries that use the macros of the `metrics` crate keep them: the feature `metrics` brings
+//! `recorder::install`, which has those macros write into a region.
+//!
 //! What goes wrong later (no lane left, the file unlinked, private memory instead of a file) is said through `tracing`:
 //! without a subscriber it goes unheard.
 
