@@ -33,10 +33,22 @@ impl<H: Clone> Entry<H> {
         if lane.is_shared() {
             lane = lane::claim();
         }
-        match self.by_lane.get(lane.lane()) {
-            Some(place) => place.get_or_init(|| (self.make)()).clone(),
-            None => (self.make)(),
+        match self.by_lane.get(lane.lane()).and_then(OnceLock::get) {
+            Some(handle) => handle.clone(),
+            None => self.first_handle(lane.lane()),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_handle(&self, lane: usize) -> H {
+        let made = (self.make)();
+        // Made beforehand, so that the place is never found half initialized for longer than a move takes: a forked child
+        // could wait for that in vain. Where another thread of the shared lane came first, this one is used once.
+        if let Some(place) = self.by_lane.get(lane) {
+            let _ = place.set(made.clone());
+        }
+        made
     }
 }
 
