@@ -175,14 +175,17 @@ fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
             .collect();
         let start = Instant::now();
         let mut scrapes = 0_u64;
+        let mut slowest = Duration::ZERO;
         let mut settled = None;
         while start.elapsed() < Duration::from_secs(seconds) {
             served.inc();
+            let asked = Instant::now();
             let reply = get(port, "/metrics").expect("every scrape is answered");
             assert_eq!(reply.status, 200);
             let parsed = Exposition::parse_of_region(&reply.body, "healthy");
             assert_eq!(parsed.integer("app_served_total"), i128::from(served.get()));
             scrapes += 1;
+            slowest = slowest.max(asked.elapsed());
             if settled.is_none() && start.elapsed() > Duration::from_secs(seconds / 2) {
                 settled = Some(memory_and_descriptors(server.0.id()));
             }
@@ -192,7 +195,7 @@ fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
         let (memory, descriptors) = settled.expect("half time passed");
         let (memory_now, descriptors_now) = memory_and_descriptors(server.0.id());
         println!(
-            "{scrapes} scrapes, {attacks:?} attacks; memory {memory} KiB at half time, {memory_now} KiB at the end; \
+            "{scrapes} scrapes, the slowest {slowest:?}, {attacks:?} attacks; memory {memory} KiB at half time, {memory_now} KiB at the end; \
              descriptors {descriptors}, {descriptors_now}"
         );
         assert!(memory_now < memory + 16 * 1024, "memory grew from {memory} to {memory_now} KiB");
