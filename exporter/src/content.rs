@@ -41,15 +41,30 @@ pub(crate) fn regions(directory: &Path, problems: &mut Vec<Problem>) -> Vec<Path
     list(directory, problems).regions
 }
 
-/// Whether the writer of that name lives and its region file is gone. A writer that is just starting has its temporary
-/// file there, except for moments: who wants to be sure asks twice.
-pub(crate) fn lost_its_file(directory: &Path, name: &str) -> bool {
-    let region = directory.join(format!("{name}.tacho"));
-    let gone = || matches!(region.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound);
-    let held = matches!(lock::ask(&directory.join(format!("{name}.lock"))), Ok(LockState::Held));
-    let temporary = |file: &Vec<u8>| file.starts_with(format!(".{name}.").as_bytes()) && file.ends_with(b".tmp");
+/// Those of these names whose writer lives while its region file is gone. A writer that is just starting has its
+/// temporary file there, except for moments: who wants to be sure asks twice. The directory is listed once for all.
+pub(crate) fn lost_their_files(directory: &Path, mut names: Vec<String>) -> Vec<String> {
+    let gone = |name: &str| {
+        let region = directory.join(format!("{name}.tacho"));
+        matches!(region.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    };
+    let held = |name: &str| matches!(lock::ask(&directory.join(format!("{name}.lock"))), Ok(LockState::Held));
+    names.retain(|name| held(name) && gone(name));
+    if names.is_empty() {
+        return names;
+    }
+    let Ok(files) = self::names(directory) else { return Vec::new() };
+    let starting: BTreeSet<&[u8]> = files.iter().filter_map(|file| temporary_of(file)).collect();
     // The region last: a start may have ended meanwhile.
-    held && gone() && names(directory).is_ok_and(|names| !names.iter().any(temporary)) && gone()
+    names.retain(|name| !starting.contains(name.as_bytes()) && gone(name));
+    names
+}
+
+/// The region of a temporary file: `mc-0` of `.mc-0.<uuid>.tmp`.
+fn temporary_of(file: &[u8]) -> Option<&[u8]> {
+    let rest = file.strip_prefix(b".")?.strip_suffix(b".tmp")?;
+    let dot = rest.iter().rposition(|byte| *byte == b'.')?;
+    rest.get(..dot)
 }
 
 /// Names of the files in a directory whose files can be looked at.
@@ -99,5 +114,18 @@ pub(crate) fn unreadable(directory: &Path, source: &io::Error) -> String {
         (io::ErrorKind::PermissionDenied, _) => access::denied(directory),
         (_, Ok(metadata)) if !metadata.is_dir() => "not a directory; name the directory that holds it".to_owned(),
         _ => format!("can't be listed: {source}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temporary_files_name_their_region() {
+        assert_eq!(temporary_of(b".a.b.0123456789abcdef0123456789abcdef.tmp"), Some(b"a.b".as_slice()));
+        for other in [b"mc.tacho".as_slice(), b"mc.0.tmp", b".tmp", b".mc.tmp", b"..tmp"] {
+            assert!(temporary_of(other).is_none_or(<[u8]>::is_empty), "{other:?}");
+        }
     }
 }

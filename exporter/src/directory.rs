@@ -147,7 +147,7 @@ impl Directories {
                     Err(error) => problems.push(problem(&path, error)),
                 }
             }
-            suspects.extend(locks_alone.into_iter().map(|name| (directory.clone(), name)));
+            suspects.push((directory, locks_alone));
         }
         // A file that a cleaner unlinked under its living writer is still being written, and still read.
         for (path, reader) in before {
@@ -155,7 +155,9 @@ impl Directories {
                 readers.entry(path).or_insert(reader);
             }
         }
-        suspects.retain(|(directory, name)| !readers.contains_key(&region_path(directory, name)));
+        for (directory, names) in &mut suspects {
+            names.retain(|name| !readers.contains_key(&region_path(directory, name)));
+        }
         seen.lost = lost_files(suspects, &lost);
         problems.extend(seen.lost.iter().map(|path| Problem { path: path.clone(), error: LOST.to_owned() }));
         Scan { regions: seen.readers.values().cloned().collect(), problems }
@@ -278,7 +280,7 @@ impl Directories {
                 problems.clear();
                 content::list(path, &mut problems);
                 let mut why = problems.first().map(|problem| format!(" ({})", problem.error)).unwrap_or_default();
-                if content::lost_its_file(path, name) {
+                if !content::lost_their_files(path, vec![name.to_owned()]).is_empty() {
                     why = format!(" ({LOST})");
                 }
                 let archive = if archives { " and its archive" } else { "" };
@@ -297,16 +299,25 @@ fn region_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.tacho"))
 }
 
-/// The paths of the suspects whose writers live without their file. Those that were not known before are asked again
-/// after a moment: they may be just starting.
-fn lost_files(suspects: Vec<(PathBuf, String)>, known: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-    let mut lost = suspects;
-    lost.retain(|(directory, name)| content::lost_its_file(directory, name));
-    if lost.iter().any(|(directory, name)| !known.contains(&region_path(directory, name))) {
+/// The paths of the suspects, by directory, whose writers live without their file. Those that were not known before are
+/// asked again after a moment: they may be just starting.
+fn lost_files(suspects: Vec<(PathBuf, Vec<String>)>, known: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let ask = |suspects: Vec<(PathBuf, Vec<String>)>| -> Vec<(PathBuf, Vec<String>)> {
+        let lost = |(directory, names): (PathBuf, Vec<String>)| {
+            let names = content::lost_their_files(&directory, names);
+            (directory, names)
+        };
+        suspects.into_iter().map(lost).collect()
+    };
+    let paths = |lost: &[(PathBuf, Vec<String>)]| -> BTreeSet<PathBuf> {
+        lost.iter().flat_map(|(directory, names)| names.iter().map(|name| region_path(directory, name))).collect()
+    };
+    let mut lost = ask(suspects);
+    if !paths(&lost).is_subset(known) {
         std::thread::sleep(STARTING);
-        lost.retain(|(directory, name)| content::lost_its_file(directory, name));
+        lost = ask(lost);
     }
-    lost.iter().map(|(directory, name)| region_path(directory, name)).collect()
+    paths(&lost)
 }
 
 fn directory_is_readable(directory: &Path) -> bool {
