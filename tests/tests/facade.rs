@@ -2,6 +2,7 @@
 //! the same program beside `metrics-exporter-prometheus`, series by series.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_local_recorder};
@@ -124,11 +125,24 @@ fn a_counter_is_raised_to_a_value_and_never_falls() {
     });
     assert_eq!(bench.shown().integer("seen_total"), 11);
     // Threads that raise it at once do not both add what is missing.
-    let raise = |_| {
-        with_local_recorder(&bench.recorder, || (12..=1_000).for_each(|value| counter!("seen").absolute(value)));
+    let arrived = AtomicU64::new(0);
+    let raise = || {
+        with_local_recorder(&bench.recorder, || {
+            let counter = counter!("seen");
+            for round in 2..=2_000 {
+                arrived.fetch_add(1, Relaxed);
+                for spins in 0.. {
+                    if arrived.load(Relaxed) >= 2 * (round - 1) {
+                        break;
+                    }
+                    if spins % 100_000 == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
+                }
+                counter.absolute(10 * round);
+            }
+        });
     };
-    std::thread::scope(|scope| (0..4).for_each(|thread| drop(scope.spawn(move || raise(thread)))));
-    assert_eq!(bench.shown().integer("seen_total"), 1_000);
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(raise))));
+    assert_eq!(bench.shown().integer("seen_total"), 20_000);
 }
 
 #[test]

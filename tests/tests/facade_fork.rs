@@ -2,11 +2,22 @@
 //!
 //! One test function: a fork must not happen beside other tests of the same process.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use metrics::{counter, gauge, histogram};
 use tachograph::{Region, recorder};
 use tachograph_exporter::{RegionReader, Value};
 use tachograph_tests::raw::{exit_code, fork_child};
 use tachograph_tests::tmpfs;
+
+/// Ends the threads of the test, whether it passed or not.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
 
 #[test]
 fn the_macros_of_a_child_touch_nothing_of_its_parent() {
@@ -26,13 +37,13 @@ fn the_macros_of_a_child_touch_nothing_of_its_parent() {
     };
     let before = values();
     // Threads that use keys for the first time hold the recorder's locks when the process forks, sooner or later.
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for thread in 0..2 {
             let stop = &stop;
             scope.spawn(move || {
                 for n in 0.. {
-                    if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    if stop.load(Relaxed) {
                         return;
                     }
                     // Beyond the total budget: not kept, and so under the lock each time; refused label, no new series.
@@ -40,8 +51,11 @@ fn the_macros_of_a_child_touch_nothing_of_its_parent() {
                 }
             });
         }
+        let _stop = Stop(&stop);
         for _ in 0..40 {
             let child = fork_child(|| {
+                // A lock that was inherited locked would be waited for in vain: then this ends the child.
+                nix::unistd::alarm::set(10);
                 for n in 0..100 {
                     counter!("served", "kind" => "a").increment(100);
                     counter!("served", "kind" => "a").absolute(1_000_000);
@@ -55,7 +69,6 @@ fn the_macros_of_a_child_touch_nothing_of_its_parent() {
             });
             assert_eq!(exit_code(child), 0);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     let (families, after) = values();
     assert_eq!(families, before.0);
