@@ -85,11 +85,13 @@ fn tick(region: &'static Attached) {
     region.control(Control::TICK_REALTIME_NS).store(realtime, Ordering::Relaxed);
     region.control(Control::TICK_MONOTONIC_NS).store(monotonic, Ordering::Relaxed);
     region.control(Control::TICKS).fetch_add(1, Ordering::Relaxed);
-    if region.links() == Some(0) && region.control(Control::UNLINKED).swap(1, Ordering::Relaxed) == 0 {
+    if let Some(file) = region.unlinked()
+        && region.control(Control::UNLINKED).swap(1, Ordering::Relaxed) == 0
+    {
         tracing::warn!(
             region = region.name,
-            "the region file was unlinked while in use: no reader can find it until the next start; \
-             look for a cleaner of its directory"
+            "the {file} was unlinked while in use: readers can't find the region, or take its writer for dead, until the \
+             next start; look for a cleaner of its directory"
         );
     }
     let overflows = region.control(Control::LANE_OVERFLOWS).load(Ordering::Relaxed);

@@ -3,7 +3,7 @@
 //! The list only grows; its nodes live as long as the process, since handles do. It may be walked at any time, from any
 //! thread, in a forked child too: no lock, no allocation. This is the writer's one module with unsafe code.
 
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
 use std::sync::{Mutex, Once, PoisonError};
@@ -67,15 +67,24 @@ impl Attached {
         self.map.word(offset).unwrap_or(&NOWHERE)
     }
 
-    /// How many names the region file has; `None` for a private region, or a closed one.
-    pub(crate) fn links(&self) -> Option<u64> {
+    /// Which of the region's two files has lost its name while the region is open: a cleaner's doing.
+    pub(crate) fn unlinked(&self) -> Option<&'static str> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        rustix::fs::fstat(file.as_ref()?).ok().map(|stat| stat.st_nlink)
+        let nameless = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).is_ok_and(|stat| stat.st_nlink == 0);
+        if nameless(file.as_ref()?.as_fd()) {
+            return Some("region file");
+        }
+        let lock = self.lock.load(Ordering::Relaxed);
+        // SAFETY: a descriptor in `lock` is open: `release` closes it under the mutex that is held here, and a forked
+        // child, whose handler closes it too, has no thread but the one that forked.
+        let lock = (lock >= 0).then(|| unsafe { BorrowedFd::borrow_raw(lock) })?;
+        nameless(lock).then_some("lock file")
     }
 
     /// Lets the lock go, so that the name is free, and the file's descriptor. The mapping stays: handles point into it.
     pub(crate) fn release(&self) {
-        drop(self.file.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(file.take());
         let fd = self.lock.swap(-1, Ordering::Relaxed);
         if fd >= 0 {
             // SAFETY: the descriptor was taken out of an `OwnedFd` in `new`, and out of `self` by the swap: it is only here.
