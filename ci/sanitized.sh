@@ -1,4 +1,4 @@
-# Sourced by ci/tsan.sh: runs tests under one of the compiler's sanitizers, which only a nightly compiler
+# Sourced by ci/asan.sh and ci/tsan.sh: runs tests under one of the compiler's sanitizers, which only a nightly compiler
 # has. In a target folder for each, since the flag changes every crate.
 
 # sanitized NAME CARGO-TEST-ARGUMENTS..; -Zbuild-std among them builds the standard library with the sanitizer too.
