@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tachograph_layout::{Geometry, LANE_HEADER_CELLS, Layout, MAX_LANES, SECTION_ALIGN, fix_lane_count};
+use tachograph_layout::{Geometry, LANE_HEADER_CELLS, Layout, MAX_LANES, SECTION_ALIGN, StrRef, fix_lane_count};
 
 use crate::archive::Rules;
 use crate::build_error::BuildError;
@@ -339,6 +339,7 @@ fn fitted(needs: &Needs, headroom: u32) -> Geometry {
         families: most(needs.families, fill(needs.families, 256, 0), 65_536),
         series: most(needs.series, fill(needs.series, 64, 0), 1 << 24),
         string_bytes: fill(needs.string_bytes, 1, 0),
+        label_bytes: most(needs.label_bytes, fill(needs.label_bytes, 1, 0), u32::MAX - StrRef::MAX_LEN),
         bounds: most(needs.bounds, fill(needs.bounds, 8, 0), 1 << 24),
         shared: most(needs.shared, fill(needs.shared, 64, 0), 1 << 24),
         cells: most(needs.cells, fill(needs.cells, 8, LANE_HEADER_CELLS as u64), max_cells),
@@ -393,6 +394,8 @@ mod tests {
         let needs = Needs { families: 65_000, cells: 8_000_000, ..Needs::default() };
         let geometry = fitted(&needs, u32::MAX);
         assert_eq!((geometry.families, geometry.cells), (65_536, 8_388_592));
+        let most = fitted(&Needs { label_bytes: 4 << 28, ..Needs::default() }, u32::MAX);
+        assert!(most.label_bytes > 4 << 28 && Geometry { lanes: 1, ..most }.layout().is_ok());
         let too_many = fitted(&Needs { families: 70_000, ..Needs::default() }, 25);
         assert!(too_many.layout().is_err());
     }

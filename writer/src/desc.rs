@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use tachograph_layout::Aggregation;
 
+use crate::open::OpenSettings;
+
 /// Describes a family for registration. Nothing is checked before [`crate::Region::register`] and its like.
 ///
 /// ```
@@ -21,13 +23,16 @@ pub struct Desc {
     pub(crate) unit: String,
     pub(crate) aggregation: Option<Aggregation>,
     pub(crate) buckets: Option<Buckets>,
+    /// What a group's table says of an open family.
+    pub(crate) open: OpenSettings,
 }
 
 impl Desc {
     /// A family by its name (as text 0.0.4 shows it: counters end in `_total`) and its HELP.
     #[must_use]
     pub fn new(name: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { name: name.into(), help: help.into(), unit: String::new(), aggregation: None, buckets: None }
+        let (name, help, unit) = (name.into(), help.into(), String::new());
+        Self { name, help, unit, aggregation: None, buckets: None, open: OpenSettings::NONE }
     }
 
     /// The unit, which the name must end in (before `_total`): `bytes`, `seconds`.

@@ -48,6 +48,19 @@ pub const fn check_label_names(names: &[&str]) {
     }
 }
 
+/// Checks the names of an open family's labels.
+#[track_caller]
+pub(crate) const fn check_open_label_names(names: &[&str]) {
+    check_label_names(names);
+    let mut index = 0;
+    while index < names.len() {
+        if equal(names[index], "overflow") {
+            refuse("label", names[index], naming::LABEL_OVERFLOW);
+        }
+        index += 1;
+    }
+}
+
 /// Checks one value of a label, by itself and against those before it.
 #[track_caller]
 pub const fn check_label_value<L: LabelValue>(index: usize) {

@@ -8,9 +8,10 @@ use std::ops::RangeInclusive;
 
 use tachograph_layout::{Aggregation, Kind, bounds_cells, exponential_cells};
 
-use crate::expansion::{check_label_names, refuse};
+use crate::expansion::{check_label_names, check_open_label_names, refuse};
 use crate::histogram::edges::{DEFAULT, MOST_BOUNDS};
 use crate::naming::Broken;
+use crate::open::OpenSettings;
 use crate::text::{Text, strip_suffix};
 use crate::{Buckets, Desc, Needs, Region, RegisterError, Registrable, naming};
 
@@ -107,6 +108,10 @@ struct Declared {
     buckets: Asked,
     kind: Kind,
     labels: &'static [&'static str],
+    /// How many labels its type says that it has, where it is an open family.
+    open: Option<usize>,
+    settings: OpenSettings,
+    /// Without the budget of an open family.
     series: u32,
     needs: fn(&Desc) -> Needs,
 }
@@ -120,6 +125,14 @@ enum Asked {
 }
 
 impl Declared {
+    /// How many series it has, an open family's overflow series included.
+    const fn series(&self) -> u32 {
+        match (self.open, self.settings.budget) {
+            (Some(_), Some(budget)) => self.series.saturating_add(budget),
+            _ => self.series,
+        }
+    }
+
     /// Cells of one series: of a lane, or lines of the shared plane. None where registration will refuse the buckets.
     const fn cells(&self) -> u32 {
         let (schema, lower, upper) = match (self.kind, self.buckets) {
@@ -228,6 +241,8 @@ impl Member {
             buckets: Asked::Nothing,
             kind: T::KIND,
             labels: T::LABELS,
+            open: T::OPEN,
+            settings: OpenSettings::NONE,
             series: T::SERIES,
             needs: T::needs,
         }))
@@ -269,6 +284,54 @@ impl Member {
         self
     }
 
+    /// The names of an open family's labels, as many as its type says; see [`Region::open_family`].
+    ///
+    /// ```
+    /// use tachograph::{Counter, Member, OpenFamily};
+    /// const SENT: Member = Member::field::<OpenFamily<Counter, 1>>("app", "sent", &["Messages by peer"])
+    ///     .labels(&["peer"])
+    ///     .budget(100)
+    ///     .label_area(64)
+    ///     .linger_seconds(60);
+    /// const _: () = SENT.check();
+    /// assert_eq!(SENT.name(""), "app_sent_total");
+    /// ```
+    #[must_use]
+    pub const fn labels(mut self, names: &'static [&'static str]) -> Self {
+        if let Shape::Family(family) = &mut self.0 {
+            family.settings.labels = Some(names);
+        }
+        self
+    }
+
+    /// The most label sets that an open family holds at a time; see [`crate::OpenRules::new`].
+    #[must_use]
+    pub const fn budget(mut self, label_sets: u32) -> Self {
+        if let Shape::Family(family) = &mut self.0 {
+            family.settings.budget = Some(label_sets);
+        }
+        self
+    }
+
+    /// Bytes of an open family's label areas; see [`crate::OpenRules::label_area`] for range and default.
+    #[must_use]
+    pub const fn label_area(mut self, bytes: u32) -> Self {
+        if let Shape::Family(family) = &mut self.0 {
+            family.settings.label_area = Some(bytes);
+        }
+        self
+    }
+
+    /// How long an open family's series are shown after their last lease; see [`crate::OpenRules::linger`] for the
+    /// default.
+    #[must_use]
+    pub const fn linger_seconds(mut self, seconds: u64) -> Self {
+        if let Shape::Family(family) = &mut self.0 {
+            family.settings.linger_seconds = Some(seconds);
+        }
+        self
+    }
+
     /// The family's name behind `outer`, or what is put before the names of the group.
     #[must_use]
     pub fn name(&self, outer: &str) -> String {
@@ -286,7 +349,8 @@ impl Member {
             Asked::Exponential { schema, lower, upper } => Some(Buckets::exponential(schema, lower..=upper)),
         };
         let aggregation = family.aggregation;
-        Desc { help: help(family.help), unit: family.unit.to_owned(), aggregation, buckets, ..desc }
+        let (unit, open) = (family.unit.to_owned(), family.settings);
+        Desc { help: help(family.help), unit, aggregation, buckets, open, ..desc }
     }
 
     /// Checks what can be checked before registration, in const evaluation.
@@ -311,7 +375,11 @@ impl Member {
         if let Err(rule) = family.check_buckets() {
             refuse("metric", name.as_str(), rule);
         }
+        if let Err(rule) = family.settings.check(family.open) {
+            refuse("metric", name.as_str(), rule);
+        }
         check_label_names(family.labels);
+        check_open_label_names(family.settings.names());
     }
 
     const fn compose(&self, outer: &str) -> Name {
@@ -383,8 +451,8 @@ const fn total(members: &[Member], capacity: Capacity) -> u32 {
             Shape::Group { members, .. } => total(members, capacity),
             Shape::Family(family) => match (capacity, family.kind.in_shared_plane()) {
                 (Capacity::Families, _) => 1,
-                (Capacity::Series, _) => family.series,
-                (Capacity::Cells, false) | (Capacity::Shared, true) => family.series.saturating_mul(family.cells()),
+                (Capacity::Series, _) => family.series(),
+                (Capacity::Cells, false) | (Capacity::Shared, true) => family.series().saturating_mul(family.cells()),
                 (Capacity::Cells, true) | (Capacity::Shared, false) => 0,
             },
         };
@@ -399,7 +467,7 @@ mod tests {
     use super::*;
     use crate::{
         Counter, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, FloatCounter, Gauge, Histogram,
-        UpDownCounter, WatermarkMax,
+        OpenFamily, UpDownCounter, WatermarkMax,
     };
 
     #[test]
@@ -421,6 +489,9 @@ mod tests {
         agrees::<DurationHistogram>("g", |member| member.bounds(&[0.001]));
         agrees::<ExponentialHistogram>("h", |member| member.exponential(0, 0.1..=7.0));
         agrees::<ExponentialDurationHistogram>("i", |member| member);
+        agrees::<OpenFamily<Counter, 1>>("j_total", |member| member.labels(&["peer"]).budget(7));
+        agrees::<OpenFamily<Gauge<i64>, 1>>("k", |member| member.labels(&["peer"]).budget(7));
+        agrees::<OpenFamily<DurationHistogram, 1>>("l", |member| member.bounds(&[0.1]).labels(&["peer"]).budget(7));
     }
 
     #[test]

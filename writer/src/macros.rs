@@ -53,10 +53,11 @@ macro_rules! label_value {
 /// is its HELP.
 ///
 /// After the name a field may set `unit` (the name's suffix), `aggregation` (how regions are merged) and `bounds` (of a
-/// histogram), in braces. Exponential buckets other than the default ones are set by the derive, or by [`crate::Desc`].
+/// histogram), in braces; an `OpenFamily` sets `labels` and `budget` there, and may set `label_area` (bytes) and
+/// `linger_seconds`. Exponential buckets other than the default ones are set by the derive, or by [`crate::Desc`].
 ///
 /// ```
-/// use tachograph::{Counter, Family, Gauge, Metrics, Region};
+/// use tachograph::{Counter, Family, Gauge, Metrics, OpenFamily, Region};
 /// tachograph::label_value! { pub enum Outcome: "outcome" { Ok = "ok", Failed = "failed" } }
 /// tachograph::metrics! {
 ///     /// What the application counts.
@@ -66,9 +67,11 @@ macro_rules! label_value {
 ///         pub requests: Family<Counter, Outcome> = "app_requests_total",
 ///         /// Bytes held by the cache.
 ///         pub cache: Gauge<i64> = "app_cache_bytes" { unit: "bytes" },
+///         /// Messages by peer.
+///         pub messages: OpenFamily<Counter, 1> = "app_messages_total" { labels: &["peer"], budget: 100 },
 ///     }
 /// }
-/// const { assert!(AppMetrics::SERIES == 3) }
+/// const { assert!(AppMetrics::SERIES == 3 + 101) }
 /// let region = Region::private("doc")?;
 /// let metrics = region.metrics::<AppMetrics>()?;
 /// metrics.requests.at(Outcome::Ok).inc();

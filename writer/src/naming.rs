@@ -18,6 +18,7 @@ const MAX_NAME: usize = 255;
 pub(crate) const MAX_TEXT: usize = 16 * 1024;
 
 pub(crate) const LABEL_TWICE: Broken = "stands twice";
+pub(crate) const LABEL_OVERFLOW: Broken = "is what an open family's overflow series is known by: choose another name";
 pub(crate) const VALUE_TWICE: Broken = "has the same value for two of its enum's variants";
 pub(crate) const VALUE_EMPTY: Broken = "has an empty value, which to Prometheus is the same as no label";
 pub(crate) const VALUE_LONG: Broken = "has values longer than 16 KiB";

@@ -22,6 +22,8 @@ pub struct Needs {
     pub shared: u32,
     /// Bytes of strings.
     pub string_bytes: u32,
+    /// Bytes of label areas, of open families.
+    pub label_bytes: u32,
     /// Words of histogram bounds.
     pub bounds: u32,
     /// Families by name, with their series: shown when the region is built.
@@ -30,12 +32,19 @@ pub struct Needs {
 
 impl AddAssign for Needs {
     fn add_assign(&mut self, other: Self) {
-        self.families += other.families;
-        self.series += other.series;
-        self.cells += other.cells;
-        self.shared += other.shared;
-        self.string_bytes += other.string_bytes;
-        self.bounds += other.bounds;
+        let sums = [
+            (&mut self.families, other.families),
+            (&mut self.series, other.series),
+            (&mut self.cells, other.cells),
+            (&mut self.shared, other.shared),
+            (&mut self.string_bytes, other.string_bytes),
+            (&mut self.label_bytes, other.label_bytes),
+            (&mut self.bounds, other.bounds),
+        ];
+        // What is too much for any region is refused when one is built.
+        for (sum, more) in sums {
+            *sum = sum.saturating_add(more);
+        }
         self.largest.extend(other.largest);
         self.largest.sort_by_key(|(_, series)| std::cmp::Reverse(*series));
         self.largest.truncate(8);

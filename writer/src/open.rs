@@ -8,6 +8,7 @@ mod lease;
 mod lease_count;
 mod observations;
 mod rules;
+mod settings;
 mod slots;
 mod table;
 mod writes;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use lease::Lease;
 pub use rules::OpenRules;
+pub(crate) use settings::OpenSettings;
 pub(crate) use slots::{Site, Slots};
 pub use writes::LeaseGuard;
 
@@ -37,7 +39,7 @@ impl Open {
 }
 
 /// A family whose label sets are not known beforehand: peers, routes, meetings. Registered by
-/// [`crate::Region::open_family`]; `Copy`, and good for the life of the process.
+/// [`crate::Region::open_family`], or as a member of a group; `Copy`, and good for the life of the process.
 ///
 /// At most [`OpenRules::budget`] label sets have a series at a time; those that lost their last lease count until their
 /// linger is over. What is beyond shares one series, `{overflow="true"}`, and the region counts how often that was so.
@@ -55,6 +57,24 @@ impl Open {
 /// let lease = requests.with(["/metrics", "10.0.0.7"]);
 /// lease.inc();
 /// assert_eq!(requests.with(["/metrics", "10.0.0.7"]).get(), 1); // the same series
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// As a member of a group, which [`crate::Builder::fit`] makes room for:
+///
+/// ```
+/// use tachograph::{Counter, Metrics, OpenFamily, Region};
+/// #[derive(Clone, Copy, Metrics)]
+/// #[metrics(prefix = "app")]
+/// struct AppMetrics {
+///     /// Requests by route and peer.
+///     #[metric(labels = ["route", "peer"], budget = 500)]
+///     requests: OpenFamily<Counter, 2>,
+/// }
+/// const { assert!(AppMetrics::SERIES == 501) } // and the overflow series
+/// let region = Region::builder("doc").fit::<AppMetrics>().private()?;
+/// let metrics: AppMetrics = region.metrics()?;
+/// metrics.requests.with(["/metrics", "10.0.0.7"]).inc();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct OpenFamily<M: Metric, const N: usize> {

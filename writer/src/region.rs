@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::time::ClockId;
-use tachograph_layout::{Control, Kind, RegionState, publish};
+use tachograph_layout::{Control, RegionState, publish};
 
 use crate::fail_point::FailPoint;
 use crate::gauge::GaugeNumber;
@@ -14,11 +14,12 @@ use crate::metric::{Metric, sealed::Handle};
 use crate::open::{Open, OpenFamily, OpenRules, Slots};
 use crate::process::{self, Attached};
 use crate::register::{Registry, Request};
+use crate::registrable::request;
 use crate::start::Started;
 use crate::{
     Buckets, BuildError, Builder, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram,
-    FloatCounter, Gauge, Histogram, HistogramNumber, Info, LabelValue, Metrics, Needs, RegisterError, StateSet,
-    UpDownCounter, WatermarkMax, WatermarkMin, housekeeping, naming,
+    FloatCounter, Gauge, Histogram, HistogramNumber, Info, LabelValue, Metrics, RegisterError, StateSet, UpDownCounter,
+    WatermarkMax, WatermarkMin, housekeeping,
 };
 
 /// One shared-memory file and the right to write it. Cheap to clone; all clones are the same region.
@@ -243,6 +244,9 @@ impl Region {
     /// # Errors
     /// As [`Region::counter`]; also where the budget does not fit into the region, or a label is named `overflow`.
     ///
+    /// A member of a group says the same by `#[metric(labels = ["peer"], budget = 100)]`, and [`Builder::fit`] makes the
+    /// room; see [`derive@Metrics`].
+    ///
     /// ```
     /// use tachograph::{Counter, Desc, OpenFamily, OpenRules, Region};
     /// let region = Region::private("doc")?;
@@ -266,9 +270,18 @@ impl Region {
         label_names: [&str; N],
         open: Open,
     ) -> Result<OpenFamily<M, N>, RegisterError> {
-        const { assert!(N > 0, "an open family has labels") };
         let request = request::<M>(desc, label_names.to_vec(), Vec::new());
-        let (block, slots) = self.create::<M>(desc, request.map(|request| Request { open: Some(open), ..request }))?;
+        self.create_requested(desc, request.map(|request| Request { open: Some(open), ..request }))
+    }
+
+    /// As `create_open`, of a request that says all of it.
+    pub(crate) fn create_requested<M: Metric, const N: usize>(
+        &self,
+        desc: &Desc,
+        request: Result<Request<'_>, RegisterError>,
+    ) -> Result<OpenFamily<M, N>, RegisterError> {
+        const { assert!(N > 0, "an open family has labels") };
+        let (block, slots) = self.create::<M>(desc, request)?;
         let ended = || RegisterError::Ended { region: self.name().to_owned(), name: desc.name.clone() };
         slots.map(|slots| OpenFamily::new(slots, block)).ok_or_else(ended)
     }
@@ -421,93 +434,5 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let unwinding = std::thread::panicking();
         self.end(if unwinding { RegionState::Unwound } else { RegionState::Closed });
-    }
-}
-
-/// What may be a member of a group: a handle, or a family of handles.
-///
-/// ```
-/// use tachograph::{Counter, Desc, Registrable};
-/// assert_eq!(Counter::needs(&Desc::new("app_served_total", "Requests served")).series, 1);
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no metric",
-    label = "neither a kind of metric (`Counter`, `Gauge<i64>`, ..) nor a `Family` of one",
-    note = "a struct of metrics is made part of a group by `#[metrics(nested)]` on its field"
-)]
-pub trait Registrable: Sized {
-    /// What it measures, and so what its name ends in.
-    const KIND: Kind;
-    /// The names of its labels.
-    const LABELS: &'static [&'static str];
-    /// How many series it has.
-    const SERIES: u32;
-
-    /// What the member takes of a region.
-    fn needs(desc: &Desc) -> Needs;
-
-    /// Registers the member.
-    ///
-    /// # Errors
-    /// As [`Region::counter`].
-    fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError>;
-}
-
-// Without this the compiler speaks of the sealed trait behind `Metric`.
-#[diagnostic::do_not_recommend]
-impl<M: Metric> Registrable for M {
-    const KIND: Kind = <M as Handle>::KIND;
-    const LABELS: &'static [&'static str] = &[];
-    const SERIES: u32 = 1;
-
-    fn needs(desc: &Desc) -> Needs {
-        needs::<M>(desc, Vec::new(), vec![Vec::new()])
-    }
-
-    fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError> {
-        region.register(desc)
-    }
-}
-
-impl<M: Metric, L: LabelSet> Registrable for Family<M, L> {
-    const KIND: Kind = <M as Handle>::KIND;
-    const LABELS: &'static [&'static str] = L::NAMES;
-    const SERIES: u32 = L::COUNT as u32;
-
-    fn needs(desc: &Desc) -> Needs {
-        needs::<M>(desc, L::NAMES.to_vec(), L::sets())
-    }
-
-    fn register(region: &Region, desc: Desc) -> Result<Self, RegisterError> {
-        region.family(desc)
-    }
-}
-
-fn request<'a, M: Handle>(
-    desc: &'a Desc,
-    label_names: Vec<&'a str>,
-    label_sets: Vec<Vec<&'a str>>,
-) -> Result<Request<'a>, RegisterError> {
-    let shape = M::shape(desc).map_err(|rule| RegisterError::Shape { name: desc.name.clone(), rule })?;
-    let aggregation = desc.aggregation.unwrap_or(M::AGGREGATION);
-    Ok(Request { desc, kind: M::KIND, number: M::NUMBER, aggregation, shape, label_names, label_sets, open: None })
-}
-
-/// What a family takes; nothing where its description breaks a rule, which registering it will say.
-fn needs<M: Handle>(desc: &Desc, label_names: Vec<&str>, label_sets: Vec<Vec<&str>>) -> Needs {
-    let Ok(request) = request::<M>(desc, label_names, label_sets) else { return Needs::default() };
-    let blocks: Vec<String> =
-        request.label_sets.iter().map(|set| naming::label_block(&request.label_names, set)).collect();
-    let series = blocks.len() as u32;
-    let cells = series.saturating_mul(request.shape.cells);
-    let shared = M::KIND.in_shared_plane();
-    Needs {
-        families: 1,
-        series,
-        cells: if shared { 0 } else { cells },
-        shared: if shared { cells } else { 0 },
-        string_bytes: request.string_bytes(&blocks) as u32,
-        bounds: request.shape.bounds.len() as u32,
-        largest: vec![(desc.name.clone(), series)],
     }
 }

@@ -434,10 +434,7 @@ impl Request<'_> {
                 return Err(label_error(label, naming::LABEL_TWICE));
             }
             if self.open.is_some() && *label == "overflow" {
-                return Err(label_error(
-                    label,
-                    "is what an open family's overflow series is known by: choose another name",
-                ));
+                return Err(label_error(label, naming::LABEL_OVERFLOW));
             }
         }
         let mut seen = std::collections::HashSet::new();

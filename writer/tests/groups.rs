@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tachograph::{
     Aggregation, Buckets, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram, Family,
-    FloatCounter, Gauge, Histogram, LabelSet, LabelValue, Metrics, Region, RegisterError, UpDownCounter, WatermarkMax,
+    FloatCounter, Gauge, Histogram, LabelSet, LabelValue, Metrics, OpenFamily, OpenRules, Region, RegisterError,
+    UpDownCounter, WatermarkMax,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, LabelValue)]
@@ -235,4 +236,148 @@ fn both_forms_write_the_same_families() {
     assert_eq!(declared.verbs.at(declared::Verb::Delete).get(), 3);
     assert_eq!(declared.peak.get(), Some(4));
     assert_eq!(Derived::needs(), declared::Some::needs());
+}
+
+/// Label areas of 128 KiB: more than the 64 KiB of a section that holds nothing else.
+#[derive(Debug, Clone, Copy, Metrics)]
+#[metrics(prefix = "open")]
+struct Open {
+    /// Requests by route and peer.
+    #[metric(labels = ["route", "peer"], budget = 127, label_area = 1_000, linger_seconds = 60)]
+    requests: OpenFamily<Counter, 2>,
+    /// Queue by peer.
+    #[metric(labels = PEER, budget = 7)]
+    queue: OpenFamily<Gauge<i64>, 1>,
+    /// Time by peer.
+    #[metric(unit = "seconds", bounds = [0.1, 1.0], labels = PEER, budget = 15)]
+    time: OpenFamily<DurationHistogram, 1>,
+    /// Not open.
+    served: Counter,
+}
+
+const PEER: [&str; 1] = ["peer"];
+
+#[test]
+fn an_open_familys_rules_are_what_its_field_says() {
+    let region = Region::builder("open").fit::<Open>().private().expect("private memory");
+    let metrics: Open = region.metrics().expect("it was sized for it");
+    metrics.requests.with(["/", "a"]).add(3);
+    metrics.time.with(["a"]).observe(Duration::from_millis(200));
+    metrics.served.inc();
+
+    // Labels and rules are part of a family's identity, so this is an error where the macro said anything else.
+    let desc = Desc::new("open_requests_total", "Requests by route and peer");
+    let rules = OpenRules::new(127).label_area(1_000).linger(Duration::from_secs(60));
+    let same: OpenFamily<Counter, 2> = region.open_family(desc, ["route", "peer"], rules).expect("the same family");
+    assert_eq!(same.with(["/", "a"]).get(), 3);
+    assert_eq!(metrics.queue.rules(), OpenRules::new(7));
+    let time = metrics.time.with(["a"]).buckets();
+    assert_eq!(time, [(0.1, 0), (1.0, 1), (f64::INFINITY, 0)]);
+}
+
+#[test]
+fn what_open_families_take_is_a_constant_too() {
+    let needs = Open::needs();
+    assert_eq!(
+        [Open::FAMILIES, Open::SERIES, Open::CELLS, Open::SHARED],
+        [needs.families, needs.series, needs.cells, needs.shared]
+    );
+    assert_eq!([Open::FAMILIES, Open::SERIES], [4, 128 + 8 + 16 + 1]);
+    assert_eq!([Open::CELLS, Open::SHARED], [128 + 16 * 4 + 1, 8]);
+    assert_eq!(needs.label_bytes, 128 * 1_000 + 8 * 128 + 16 * 128);
+    let names = needs.largest.iter().map(|(name, series)| (name.as_str(), *series)).collect::<Vec<_>>();
+    assert_eq!(names[..2], [("open_requests_total", 128), ("open_time_seconds", 16)]);
+}
+
+#[test]
+fn a_region_of_exactly_what_a_group_needs_takes_it() {
+    let needs = Open::needs();
+    let sized = |series, cells, shared, label_bytes| {
+        let region = Region::builder("exact").families(needs.families).series(series).cells(cells).shared(shared);
+        let region = region.bounds(needs.bounds).string_bytes(needs.string_bytes).label_bytes(label_bytes);
+        region.private().expect("private memory").metrics::<Open>()
+    };
+    sized(needs.series, needs.cells, needs.shared, needs.label_bytes).expect("it is enough");
+    // Sections are whole 64 KiB, so one that holds bytes or cells is larger than it was asked to be.
+    for (what, region) in [
+        ("series", sized(needs.series - 1, needs.cells, needs.shared, needs.label_bytes)),
+        ("shared lines", sized(needs.series, needs.cells, needs.shared - 1, needs.label_bytes)),
+        ("label bytes", sized(needs.series, needs.cells, needs.shared, 64 * 1024)),
+    ] {
+        let error = region.expect_err("too small");
+        assert!(matches!(error, RegisterError::Full { what: found, .. } if found == what), "{what}: {error}");
+    }
+}
+
+#[test]
+fn bytes_are_counted_as_they_are_used() {
+    let needs = Open::needs();
+    let region = Region::builder("bytes").fit::<Open>().headroom(0).private().expect("private memory");
+    region.metrics::<Open>().expect("it was sized for it");
+
+    // A family that is too large is refused by what is left.
+    let desc = Desc::new("more_total", "More");
+    let rules = OpenRules::new(100).label_area(16 * 1024);
+    let error = region.open_family::<Counter, 1>(desc, ["peer"], rules).expect_err("far too large");
+    let RegisterError::Full { what: "label bytes", free, capacity, .. } = error else { panic!("{error}") };
+    assert_eq!(capacity - free, u64::from(needs.label_bytes));
+
+    let help = "x".repeat(16 * 1024);
+    let error = (0..).find_map(|more| {
+        let error = region.counter(&format!("m_{more}_total"), &help).err()?;
+        Some((more, error))
+    });
+    let (more, error) = error.expect("strings end");
+    let RegisterError::Full { what: "string bytes", free, capacity, .. } = error else { panic!("{error}") };
+    // Each took its HELP and the 9 bytes of its name, in whole words.
+    assert_eq!(capacity - free, u64::from(needs.string_bytes) + more * (16 * 1024 + 16));
+}
+
+#[test]
+fn open_settings_are_held_to_the_type_at_run_time_too() {
+    let region = Region::private("settings").expect("private memory");
+    let refused = |member: tachograph::Member| {
+        let said = <OpenFamily<Counter, 1> as tachograph::Registrable>::register(&region, member.desc("")).unwrap_err();
+        assert_eq!(<OpenFamily<Counter, 1> as tachograph::Registrable>::needs(&member.desc("")), Default::default());
+        said.to_string()
+    };
+    let member = tachograph::Member::named::<OpenFamily<Counter, 1>>("s_total", &["Sent"]);
+    assert!(refused(member).contains("names no labels"));
+    assert!(refused(member.labels(&["peer"])).contains("no budget"));
+    assert!(refused(member.labels(&["route", "peer"]).budget(1)).contains("not as many labels"));
+    assert!(refused(member.labels(&[]).budget(1)).contains("without labels"));
+    let said = region.register::<Counter>(member.budget(1).desc("")).unwrap_err().to_string();
+    assert!(said.contains("is no `OpenFamily`"), "{said}");
+    // Too much for any region is told when one is built, and does not overflow on the way.
+    tachograph::metrics! {
+        struct Huge {
+            /// A.
+            a: OpenFamily<Counter, 1> = "a_total" { labels: &["peer"], budget: u32::MAX, label_area: 16_384 },
+            /// B.
+            b: OpenFamily<Counter, 1> = "b_total" { labels: &["peer"], budget: u32::MAX },
+        }
+    }
+    let error = Region::builder("huge").fit::<Huge>().private().expect_err("too large");
+    assert!(format!("{error:?}").contains("series"), "{error:?}");
+    let huge: Result<Huge, _> = region.metrics();
+    assert!(huge.is_err_and(|error| matches!(error, RegisterError::Full { .. })));
+}
+
+mod declared_open {
+    tachograph::metrics! {
+        pub(super) struct Open {
+            /// Requests by route and peer.
+            pub(super) requests: tachograph::OpenFamily<tachograph::Counter, 2> = "open_requests_total"
+                { labels: &["route", "peer"], budget: 127, label_area: 1_000, linger_seconds: 60 },
+        }
+    }
+}
+
+#[test]
+fn the_declarative_form_has_open_families_too() {
+    let region = Region::builder("forms").fit::<Open>().private().expect("private memory");
+    let derived: Open = region.metrics().expect("derived");
+    let declared: declared_open::Open = region.metrics().expect("the same family, or this is a clash");
+    derived.requests.with(["/", "a"]).inc();
+    assert_eq!(declared.requests.with(["/", "a"]).get(), 1);
 }

@@ -72,13 +72,16 @@ pub fn derive_label_set(input: TokenStream) -> TokenStream {
 /// - `#[metric(aggregation = Max)]`: how values of several regions become one: `Sum`, `Min`, `Max`, `Newest`.
 /// - `#[metric(bounds = [0.1, 1.0])]`: the upper bounds of a histogram with own bounds; a constant array will do, too.
 /// - `#[metric(exponential(schema = 3, range = 1e-6..=100.0))]`: the buckets of an exponential histogram; without, these.
+/// - `#[metric(labels = ["route", "peer"], budget = 500)]`: the label names of an `OpenFamily`, as many as its type says,
+///   and the most label sets that it holds at a time. It must have both, and may have `label_area = 128` (bytes that the
+///   labels of one set take) and `linger_seconds = 300` (how long a set is shown after its last lease). See `OpenRules`.
 /// - `#[metrics(nested)]` on a field: it is a group itself. Its names get the outer group's prefix before them, and
 ///   `#[metrics(nested, prefix = "..")]` one more, which tells two groups of one type apart.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use tachograph::{Counter, DurationHistogram, Family, Gauge, LabelValue, Metrics, Region};
+/// use tachograph::{Counter, DurationHistogram, Family, Gauge, LabelValue, Metrics, OpenFamily, Region};
 /// #[derive(Clone, Copy, LabelValue)]
 /// enum Outcome { Ok, Failed }
 ///
@@ -103,6 +106,9 @@ pub fn derive_label_set(input: TokenStream) -> TokenStream {
 ///     /// Jobs waiting.
 ///     #[metric(name = "queue_depth")]
 ///     waiting: Gauge<i64>,
+///     /// Messages by peer.
+///     #[metric(labels = ["peer"], budget = 100)]
+///     messages: OpenFamily<Counter, 1>,
 ///     #[metrics(nested, prefix = "read")]
 ///     readers: Pool,
 ///     #[metrics(nested, prefix = "write")]
@@ -113,10 +119,11 @@ pub fn derive_label_set(input: TokenStream) -> TokenStream {
 /// let metrics: AppMetrics = region.metrics()?;
 /// metrics.requests.at(Outcome::Ok).inc();
 /// metrics.latency.at(Outcome::Ok).observe(Duration::from_millis(7));
+/// metrics.messages.with(["10.0.0.7"]).inc();
 /// metrics.readers.open.set(4);
 /// let names: Vec<String> = AppMetrics::MEMBERS.iter().map(|member| member.name("")).collect();
 /// assert_eq!(names[..3], ["app_requests_total", "app_sent_bytes_total", "app_latency_seconds"]);
-/// assert_eq!(names[3..], ["queue_depth", "app_read", "app_write"]);
+/// assert_eq!(names[3..], ["queue_depth", "app_messages_total", "app_read", "app_write"]);
 /// // The same name and kind are the same cells: the nested gauge is this one.
 /// # use tachograph::{Aggregation, Desc};
 /// let open: Gauge<i64> = region.register(Desc::new("app_read_open", "Connections open").aggregation(Aggregation::Max))?;

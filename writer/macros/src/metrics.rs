@@ -131,7 +131,7 @@ impl<'a> Member<'a> {
         let at = match (&settings.bounds, &settings.exponential) {
             (Some(bounds), _) => bounds.span(),
             (None, Some((schema, _))) => schema.span(),
-            (None, None) => at,
+            (None, None) => settings.labels.as_ref().map_or(at, Spanned::span),
         };
         Ok(Self { field, ty, nested: nesting.is_some(), row, at })
     }
@@ -185,11 +185,16 @@ struct Settings {
     aggregation: Option<Ident>,
     bounds: Option<Expr>,
     exponential: Option<(Expr, Expr)>,
+    labels: Option<Expr>,
+    budget: Option<Expr>,
+    label_area: Option<Expr>,
+    linger_seconds: Option<Expr>,
 }
 
 /// What `#[metric(..)]` knows.
 const KNOWN: &str = "`name = \"..\"`, `unit = \"..\"`, `aggregation = Max`, `bounds = [..]`, \
-                     `exponential(schema = 3, range = 1e-6..=100.0)`";
+                     `exponential(schema = 3, range = 1e-6..=100.0)`; and of an `OpenFamily` `labels = [\"..\"]`, `budget = 100`, \
+                     `label_area = 128`, `linger_seconds = 300`";
 
 impl Settings {
     fn new(attributes: &[Attribute]) -> Result<Self> {
@@ -214,6 +219,14 @@ impl Settings {
                 once(&mut found.bounds, meta, |meta| meta.value()?.parse())
             } else if meta.path.is_ident("exponential") {
                 once(&mut found.exponential, meta, exponential)
+            } else if meta.path.is_ident("labels") {
+                once(&mut found.labels, meta, |meta| meta.value()?.parse())
+            } else if meta.path.is_ident("budget") {
+                once(&mut found.budget, meta, |meta| meta.value()?.parse())
+            } else if meta.path.is_ident("label_area") {
+                once(&mut found.label_area, meta, |meta| meta.value()?.parse())
+            } else if meta.path.is_ident("linger_seconds") {
+                once(&mut found.linger_seconds, meta, |meta| meta.value()?.parse())
             } else {
                 Ok(false)
             }
@@ -230,11 +243,19 @@ impl Settings {
         let aggregation = self.aggregation.iter();
         let bounds = self.bounds.iter();
         let (schema, range): (Vec<_>, Vec<_>) = self.exponential.iter().map(|(schema, range)| (schema, range)).unzip();
+        let labels = self.labels.iter();
+        let budget = self.budget.iter();
+        let label_area = self.label_area.iter();
+        let linger_seconds = self.linger_seconds.iter();
         quote! {
             #(.unit(#unit))*
             #(.aggregation(::tachograph::Aggregation::#aggregation))*
             #(.bounds(&#bounds))*
             #(.exponential(#schema, #range))*
+            #(.labels(&#labels))*
+            #(.budget(#budget))*
+            #(.label_area(#label_area))*
+            #(.linger_seconds(#linger_seconds))*
         }
     }
 }
