@@ -50,6 +50,7 @@ mod archive;
 mod build_error;
 mod builder;
 mod counter;
+mod declared;
 mod desc;
 mod directory;
 #[doc(hidden)]
