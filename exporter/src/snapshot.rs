@@ -392,6 +392,7 @@ fn state<S: Serializer>(state: &Option<RegionState>, serializer: S) -> Result<S:
         Some(RegionState::Live) => "live",
         Some(RegionState::Closed) => "closed",
         Some(RegionState::Unwound) => "unwound",
+        Some(RegionState::Exited) => "exited",
         None => "unknown",
     })
 }

@@ -91,6 +91,8 @@ pub enum RegionState {
     Closed,
     /// Given up while its writer was unwinding from a panic.
     Unwound,
+    /// Still in use when its writer called `exit` or returned from `main`: the process went in order, the region did not.
+    Exited,
 }
 
 // The state and when it changed are published as one record, whose first word the state is.
@@ -105,6 +107,7 @@ impl RegionState {
             Self::Live => 1,
             Self::Closed => 2,
             Self::Unwound => 3,
+            Self::Exited => 4,
         }
     }
 
@@ -116,6 +119,7 @@ impl RegionState {
             1 => Some(Self::Live),
             2 => Some(Self::Closed),
             3 => Some(Self::Unwound),
+            4 => Some(Self::Exited),
             _ => None,
         }
     }
