@@ -42,6 +42,7 @@ pub use verify::{Finding, Severity};
 pub mod filter;
 pub mod json;
 pub mod listing;
+pub mod moment;
 pub mod number;
 pub mod plan;
 #[cfg(feature = "server")]
