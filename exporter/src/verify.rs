@@ -280,7 +280,7 @@ impl Check<'_> {
         let section = self.section(SectionKind::Notes);
         let mut findings = Listed::default();
         for slot in 0..section.count.min(1 << 16) {
-            let Some(note) = self.committed::<NoteRecord>(section, slot, |note| note.sequence) else { continue };
+            let Some(note) = self.committed::<NoteRecord>(section, slot) else { continue };
             let place = format!("note {slot}");
             if (note.sequence - 1) % section.count != slot {
                 findings.error(&place, format_args!("number {} stands in the wrong slot", note.sequence));
@@ -296,7 +296,7 @@ impl Check<'_> {
     fn crash_slots(&self) -> Listed {
         let section = self.section(SectionKind::Crash);
         let mut findings = Listed::default();
-        if let Some(fatal) = self.committed::<FatalRecord>(section, CrashSlots::FATAL, |fatal| fatal.sequence) {
+        if let Some(fatal) = self.committed::<FatalRecord>(section, CrashSlots::FATAL) {
             if fatal.sequence != 1 || fatal.claim == 0 || !(1..=64).contains(&fatal.signal) {
                 let what = format_args!("sequence {}, claim {}, signal {}", fatal.sequence, fatal.claim, fatal.signal);
                 findings.error("fatal slot", what);
@@ -304,7 +304,7 @@ impl Check<'_> {
             findings.extend(frames_finding("fatal slot", fatal.frame_count, fatal.frames.len()));
         }
         for slot in CrashSlots::FIRST_PANIC..CrashSlots::COUNT {
-            let Some(panic) = self.committed::<PanicRecord>(section, slot, |panic| panic.sequence) else { continue };
+            let Some(panic) = self.committed::<PanicRecord>(section, slot) else { continue };
             let place = format!("panic slot {slot}");
             let ring = slot.checked_sub(CrashSlots::PANIC_RING);
             let expected = ring.is_none_or(|ring| (panic.sequence - 1) % CrashSlots::PANIC_RING_LEN == ring);
@@ -365,9 +365,8 @@ impl Check<'_> {
     }
 
     /// A record of a ring whose sequence is not 0 and was the same before and after it was copied.
-    fn committed<T: Words>(&self, section: Section, slot: u64, sequence: impl Fn(&T) -> u64) -> Option<T> {
-        let (first, second): (T, T) = self.twice(section, slot)?;
-        (sequence(&first) != 0 && sequence(&first) == sequence(&second)).then_some(first)
+    fn committed<T: Words>(&self, section: Section, slot: u64) -> Option<T> {
+        self.view.stamped(section.entry(slot)?).map(|(_, record)| record)
     }
 
     /// Copies a record twice: where a word that guards it is the same in both, the first copy is whole.

@@ -8,7 +8,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
-    Control, HighWater, LaneOffset, SlotWord, Words, load_acquire, read_published, read_structure, slot_stands,
+    Control, HighWater, LaneOffset, SlotWord, Words, load_acquire, read_published, read_stamped, read_structure,
+    slot_stands,
 };
 
 /// A bounds-checked view of mapped memory as 8-byte words. Never gives out anything but `&AtomicU64` and copies.
@@ -88,6 +89,15 @@ impl<'a> WordView<'a> {
         let mut words = vec![0; T::WORDS];
         read_published(|index| self.word(offset.checked_add(index as u64 * 8)?), &mut words)?;
         T::from_words(&words)
+    }
+
+    /// Copies a stamped record (see [`crate::read_stamped`]) with its number, which the caller holds against the slot.
+    /// `None` where there is none, it is being written, or any of it is outside.
+    #[must_use]
+    pub fn stamped<T: Words>(&self, offset: u64) -> Option<(u64, T)> {
+        let mut words = vec![0; T::WORDS];
+        let number = read_stamped(|index| self.word(offset.checked_add(index as u64 * 8)?), &mut words)?;
+        Some((number, T::from_words(&words)?))
     }
 
     /// Runs `read` as [`crate::read_structure`] does, with the region's structure word. `None`, and nothing run, where the

@@ -27,7 +27,8 @@ impl CrashSlots {
     pub const COUNT: u64 = 10;
 }
 
-/// A fatal signal, 2048 bytes. Claimed by compare-and-swap of `claim`; `sequence` 1 is stored last, with Release.
+/// A fatal signal, 2048 bytes. Claimed by compare-and-swap of `claim`; `sequence` 1 is stored after all but the frames, with
+/// Release. The frames come last, `frame_count` behind each, so that a death while the stack is walked costs only frames.
 ///
 /// ```
 /// assert_eq!(size_of::<tachograph_layout::FatalRecord>(), 2048);
@@ -35,7 +36,7 @@ impl CrashSlots {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FatalRecord {
-    /// 1 once the rest is complete.
+    /// 1 once the record is complete but for its frames.
     pub sequence: u64,
     /// Kernel's id of the thread that claimed the slot; 0 while it is free.
     pub claim: u64,
@@ -57,23 +58,27 @@ pub struct FatalRecord {
     pub activity: u64,
     /// How many of `frames` are used.
     pub frame_count: u64,
-    /// Thread name, zero padded.
+    /// The kernel's name of the thread, zero padded; the main thread's is the program's.
     pub thread_name: [u8; 16],
     /// Load address of the executable, to be taken off the frames.
     pub image_base: u64,
+    /// `si_pid`: who sent the signal, where `code` says that a process did; else 0.
+    pub sender_pid: u32,
+    /// `si_uid`: the sender's user, where `code` says that a process sent it; else 0.
+    pub sender_uid: u32,
     /// Raw return addresses, innermost first.
     pub frames: [u64; 64],
     /// Zero.
-    pub reserved: [u64; 179],
+    pub reserved: [u64; 178],
 }
 
 record!(FatalRecord, 2048, {
     sequence @ 0, claim @ 8, realtime_ns @ 16, monotonic_ns @ 24, signal @ 32, code @ 36, address @ 40,
-    instruction @ 48, stack @ 56, activity @ 64, frame_count @ 72, thread_name @ 80, image_base @ 96, frames @ 104,
-    reserved @ 616,
+    instruction @ 48, stack @ 56, activity @ 64, frame_count @ 72, thread_name @ 80, image_base @ 96,
+    sender_pid @ 104, sender_uid @ 108, frames @ 112, reserved @ 624,
 });
 
-/// A panic, fatal or survived, 2048 bytes. `sequence` is handled as in [`crate::NoteRecord`].
+/// A panic, fatal or survived, 2048 bytes. Written by [`crate::write_stamped`].
 ///
 /// ```
 /// assert_eq!(size_of::<tachograph_layout::PanicRecord>(), 2048);
@@ -81,7 +86,7 @@ record!(FatalRecord, 2048, {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct PanicRecord {
-    /// Number of the panic, from 1; 0 while it is empty or being written.
+    /// Number of the panic, from 1; 0 where there was none yet; with its top bit set while it is being written.
     pub sequence: u64,
     /// When: nanoseconds since the Unix epoch.
     pub realtime_ns: u64,
@@ -97,7 +102,7 @@ pub struct PanicRecord {
     pub place_len: u32,
     /// How many of `frames` are used.
     pub frame_count: u64,
-    /// Thread name, zero padded.
+    /// The kernel's name of the thread, zero padded; the main thread's is the program's.
     pub thread_name: [u8; 16],
     /// Load address of the executable, to be taken off the frames.
     pub image_base: u64,

@@ -6,8 +6,7 @@ use crate::record;
 
 /// One line of the ring, 256 bytes.
 ///
-/// Line `n` (from 1) stands at slot `(n - 1) % count`. Its writer stores 0 to `sequence`, fills the line, then stores
-/// `n` with Release; a reader takes the line only where it finds the same `n` before and after copying it.
+/// Line `n` (from 1) stands at slot `(n - 1) % count`, see [`crate::ring_slot`]; it is written by [`crate::write_stamped`].
 ///
 /// ```
 /// assert_eq!(size_of::<tachograph_layout::NoteRecord>(), 256);
@@ -15,7 +14,7 @@ use crate::record;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct NoteRecord {
-    /// Number of the line, from 1; 0 while it is empty or being written.
+    /// Number of the line, from 1; 0 where there was none yet; with its top bit set while it is being written.
     pub sequence: u64,
     /// When: nanoseconds since the Unix epoch.
     pub realtime_ns: u64,
