@@ -39,6 +39,7 @@ pub use snapshot::{Capacity, PartsError, RegionInfo, Snapshot, Usage, Value};
 pub use verdict::Verdict;
 pub use verify::{Finding, Severity};
 
+pub mod evidence;
 pub mod filter;
 pub mod json;
 pub mod listing;

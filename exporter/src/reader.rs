@@ -11,6 +11,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
 
 use crate::Verdict;
+use crate::evidence::{self, Evidence, Moment};
+use crate::json::Now;
 use crate::lock::LockError;
 use crate::parse::{self, Parsed};
 use crate::region_file::{OpenError, RegionFile};
@@ -165,6 +167,19 @@ impl RegionReader {
         self.check_whole()?;
         let region = self.info_with(verdict, lane.first().copied().unwrap_or(0));
         Ok(Snapshot { region, schema, lane, shared })
+    }
+
+    /// What the region holds beside its values: activities, pulses, notes, panics, the fatal signal. Work and memory are
+    /// bounded by the file's length, whatever it says; what is half written or damaged is left out and counted.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the file was cut or the lock can't be asked.
+    pub fn evidence(&self) -> Result<Evidence, ReadError> {
+        let verdict = self.verdict()?;
+        let now = verdict.is_alive().then(|| Moment::from(Now::read()));
+        let evidence = evidence::read(self.view(), &self.file.header, &self.file.sections, now);
+        self.check_whole()?;
+        Ok(evidence)
     }
 
     /// Takes a snapshot's buffers back, so that the next one allocates nothing.

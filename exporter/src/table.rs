@@ -71,11 +71,13 @@ impl std::fmt::Display for Table {
 /// ```
 #[must_use]
 pub fn printable(text: &str) -> String {
-    let drives = |char: char| {
-        char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let escape = |char: char| if drives(char) { char.escape_default().to_string() } else { char.to_string() };
     text.chars().map(escape).collect()
+}
+
+/// Whether a character moves a cursor, breaks a line or changes the direction of text.
+pub(crate) fn drives(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A span of time in at most two units.

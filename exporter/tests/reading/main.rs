@@ -3,6 +3,7 @@
 
 mod builder;
 mod directories;
+mod evidence;
 mod hostile;
 mod lying;
 mod values;

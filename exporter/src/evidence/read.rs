@@ -1,0 +1,343 @@
+//! Reads the evidence out of a region. Called by `reader.rs` alone.
+//!
+//! Every byte is foreign: each record is copied once and the copy is checked; lengths are capped by their fields, work and
+//! memory by the sections. A record that is half written or makes no sense is left out and counted, and never fails the
+//! rest. Writes nothing.
+
+use std::sync::atomic::{Ordering, fence};
+
+use tachograph_layout::{
+    ActivityRecord, Control, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord, Section,
+    SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words,
+};
+
+use crate::table;
+
+use super::{
+    Activities, Activity, ActivityState, Actor, Culprit, Evidence, Fatal, Frame, Level, Moment, Note, Notes, Panic,
+    Panics, Pulse, Pulses, signal,
+};
+
+/// Most slots that are read of any of these sections.
+const MOST_SLOTS: u64 = 1 << 20;
+/// Longest text of a message that is shown, in bytes: what many actors refer to must not multiply.
+const LONGEST_DOING: usize = 256;
+
+/// Reads it all. `now` is the time where the writer lives; a dead one's last sign of life stands in the region.
+pub(crate) fn read(view: WordView<'_>, header: &Header, sections: &SectionTable, now: Option<Moment>) -> Evidence {
+    let reader = Reader { view, sections };
+    let mut evidence = Evidence {
+        until: Moment::default(),
+        activities: reader.activities(),
+        pulses: reader.pulses(),
+        notes: reader.notes(),
+        panics: reader.panics(),
+        fatal: None,
+        fatal_unfinished: None,
+    };
+    (evidence.fatal, evidence.fatal_unfinished) = reader.fatal();
+    evidence.until = now.unwrap_or_else(|| last_sign(&evidence, header, &reader));
+    evidence.reckon();
+    evidence
+}
+
+/// The last sign of life that stands in a region.
+fn last_sign(evidence: &Evidence, header: &Header, reader: &Reader<'_>) -> Moment {
+    let built = Moment { realtime_ns: header.created_realtime_ns, monotonic_ns: header.created_monotonic_ns };
+    let tick = Moment {
+        realtime_ns: reader.word(Control::TICK_REALTIME_NS),
+        monotonic_ns: reader.word(Control::TICK_MONOTONIC_NS),
+    };
+    let mut signs = vec![built, tick];
+    signs.extend(evidence.notes.lines.iter().map(|note| note.at));
+    signs.extend(evidence.panics.first.iter().chain(&evidence.panics.latest).map(|panic| panic.at));
+    signs.extend(evidence.fatal.iter().map(|fatal| fatal.at));
+    let latest = signs.into_iter().max_by_key(|sign| sign.monotonic_ns).unwrap_or_default();
+    // These have the one clock only: the other by the latest that has both.
+    let beats = evidence.pulses.loops.iter().map(|pulse| pulse.beat_monotonic_ns);
+    let since = evidence.activities.actors.iter().map(|activity| activity.since_monotonic_ns);
+    let later = beats.chain(since).fold(0, u64::max).saturating_sub(latest.monotonic_ns);
+    Moment {
+        realtime_ns: latest.realtime_ns.saturating_add(later),
+        monotonic_ns: latest.monotonic_ns.saturating_add(later),
+    }
+}
+
+impl Evidence {
+    /// Fills in what follows from the rest: ages, and which actor stands in which slot.
+    fn reckon(&mut self) {
+        for activity in &mut self.activities.actors {
+            activity.busy_ns = activity.doing.as_ref().map(|_| self.until.since_ns(activity.since_monotonic_ns));
+        }
+        for pulse in &mut self.pulses.loops {
+            pulse.age_ns = self.until.since_ns(pulse.beat_monotonic_ns);
+            pulse.broken = pulse.age_ns > pulse.max_age_ns;
+        }
+        let actors = &self.activities.actors;
+        let name = |by: &mut Culprit, at: Moment| {
+            let Some(slot) = by.activity else { return };
+            let found = actors.binary_search_by_key(&slot, |activity| activity.slot).ok();
+            let found = found.and_then(|index| actors.get(index));
+            // A slot that was claimed later is another actor's.
+            let same = found.filter(|activity| activity.claimed_realtime_ns <= at.realtime_ns);
+            by.actor = same.map(|activity| activity.actor.clone());
+        };
+        for panic in self.panics.first.iter_mut().chain(&mut self.panics.latest) {
+            name(&mut panic.by, panic.at);
+        }
+        if let Some(fatal) = &mut self.fatal {
+            name(&mut fatal.by, fatal.at);
+        }
+    }
+}
+
+struct Reader<'a> {
+    view: WordView<'a>,
+    sections: &'a SectionTable,
+}
+
+/// What a slot holds.
+enum Found<T> {
+    Nothing,
+    Record(T),
+    LeftOut,
+}
+
+impl Reader<'_> {
+    fn word(&self, offset: u64) -> u64 {
+        self.view.load(offset).unwrap_or(0)
+    }
+
+    fn section(&self, kind: SectionKind) -> Section {
+        self.sections.section(kind)
+    }
+
+    /// Slots of a section below a mark that the writer raises.
+    fn used(&self, kind: SectionKind, mark: u64) -> u64 {
+        self.word(mark).min(self.section(kind).count).min(MOST_SLOTS)
+    }
+
+    /// A record whose first word is a number, 0 while it is being written.
+    fn committed<T: Words>(&self, section: Section, slot: u64, number: impl Fn(&T) -> u64) -> Found<T> {
+        let Some(entry) = section.entry(slot) else { return Found::LeftOut };
+        let Some(record) = self.view.record::<T>(entry) else { return Found::LeftOut };
+        if number(&record) == 0 {
+            // An empty slot is all zeros; in one that is being written the rest of the last record still stands.
+            let is_empty = record.as_words().iter().all(|word| *word == 0);
+            return if is_empty { Found::Nothing } else { Found::LeftOut };
+        }
+        fence(Ordering::Acquire);
+        if self.view.load(entry) == Some(number(&record)) { Found::Record(record) } else { Found::LeftOut }
+    }
+
+    /// A record with a slot word `at` bytes from its start.
+    fn slot<T: Words>(&self, section: Section, slot: u64, at: u64) -> Found<(SlotWord, T)> {
+        let Some(entry) = section.entry(slot) else { return Found::LeftOut };
+        let Some(word) = self.view.load_acquire(entry + at).map(SlotWord::from_bits) else { return Found::LeftOut };
+        match word.state() {
+            Some(SlotState::Free) => return Found::Nothing,
+            Some(SlotState::Live | SlotState::Retired) => {}
+            Some(SlotState::Building) | None => return Found::LeftOut,
+        }
+        match self.view.record::<T>(entry) {
+            Some(record) if self.view.slot_stands(entry + at, word) => Found::Record((word, record)),
+            _ => Found::LeftOut,
+        }
+    }
+
+    fn activities(&self) -> Activities {
+        let section = self.section(SectionKind::Activities);
+        let mut found = Activities { overflows: self.word(Control::ACTIVITY_OVERFLOWS), ..Activities::default() };
+        for slot in 0..self.used(SectionKind::Activities, Control::ACTIVITIES_USED) {
+            match self.slot::<ActivityRecord>(section, slot, 0) {
+                Found::Nothing => {}
+                Found::LeftOut => found.left_out += 1,
+                Found::Record((word, record)) => found.actors.push(Activity {
+                    slot,
+                    actor: Actor {
+                        actor_type: text(&record.actor_type, record.type_len),
+                        id: text(&record.actor_id, record.id_len),
+                    },
+                    state: match word.state() {
+                        Some(SlotState::Retired) => ActivityState::Ended,
+                        _ => ActivityState::Live,
+                    },
+                    doing: self.doing(record.doing),
+                    since_monotonic_ns: record.since_monotonic_ns,
+                    busy_ns: None,
+                    mailbox_depth: record.mailbox_depth,
+                    mailbox_capacity: record.mailbox_capacity,
+                    handled: record.handled,
+                    claimed_realtime_ns: record.claimed_realtime_ns,
+                }),
+            }
+        }
+        found
+    }
+
+    /// What an actor is busy with, by reference into the strings; a reference that leads nowhere is said to be one.
+    fn doing(&self, word: u64) -> Option<String> {
+        if word == 0 {
+            return None;
+        }
+        let strings = self.section(SectionKind::Strings);
+        let at = StrRef { offset: word as u32, len: (word >> 32) as u32 };
+        let range = at.check(strings.count).ok();
+        let bytes = range.and_then(|range| {
+            let len = (range.end - range.start).min(LONGEST_DOING as u64);
+            self.view.bytes(strings.offset + range.start, len)
+        });
+        Some(bytes.map_or_else(|| "(damaged)".to_owned(), |bytes| text(&bytes, LONGEST_DOING as u32)))
+    }
+
+    fn pulses(&self) -> Pulses {
+        let section = self.section(SectionKind::Pulses);
+        let mut found = Pulses::default();
+        for slot in 0..self.used(SectionKind::Pulses, Control::PULSES_USED) {
+            match self.slot::<PulseRecord>(section, slot, std::mem::offset_of!(PulseRecord, state) as u64) {
+                Found::Nothing => {}
+                Found::LeftOut => found.left_out += 1,
+                // A loop that ended in order promises nothing any more.
+                Found::Record((word, _)) if word.state() == Some(SlotState::Retired) => {}
+                Found::Record((_, record)) => found.loops.push(Pulse {
+                    name: text(&record.name, u32::try_from(record.name_len).unwrap_or(u32::MAX)),
+                    count: record.count,
+                    beat_monotonic_ns: record.beat_monotonic_ns,
+                    max_age_ns: record.max_age_ns,
+                    age_ns: 0,
+                    broken: false,
+                }),
+            }
+        }
+        found
+    }
+
+    fn notes(&self) -> Notes {
+        let section = self.section(SectionKind::Notes);
+        let mut found = Notes { written: self.word(Control::NOTES_WRITTEN), ..Notes::default() };
+        for slot in 0..section.count.min(MOST_SLOTS) {
+            match self.committed::<NoteRecord>(section, slot, |note| note.sequence) {
+                Found::Nothing => {}
+                Found::Record(note) if (note.sequence - 1) % section.count == slot => match level(note.level) {
+                    Some(level) => found.lines.push(Note {
+                        number: note.sequence,
+                        at: Moment { realtime_ns: note.realtime_ns, monotonic_ns: note.monotonic_ns },
+                        level,
+                        thread_id: note.thread_id,
+                        text: text(&note.text, note.len),
+                    }),
+                    None => found.left_out += 1,
+                },
+                Found::Record(_) | Found::LeftOut => found.left_out += 1,
+            }
+        }
+        found.lines.sort_unstable_by_key(|note| note.number);
+        found.lost = found.written.saturating_sub(found.lines.len() as u64 + found.left_out);
+        found
+    }
+
+    fn panics(&self) -> Panics {
+        let section = self.section(SectionKind::Crash);
+        let mut found = Panics { seen: self.word(Control::PANICS_SEEN), ..Panics::default() };
+        for slot in CrashSlots::FIRST_PANIC..CrashSlots::COUNT.min(section.count) {
+            let ring = slot.checked_sub(CrashSlots::PANIC_RING);
+            match self.committed::<PanicRecord>(section, slot, |panic| panic.sequence) {
+                Found::Nothing => {}
+                Found::Record(panic) => match ring {
+                    None => found.first = Some(owned(&panic)),
+                    Some(ring) if (panic.sequence - 1) % CrashSlots::PANIC_RING_LEN == ring => {
+                        found.latest.push(owned(&panic));
+                    }
+                    Some(_) => found.left_out += 1,
+                },
+                Found::LeftOut => found.left_out += 1,
+            }
+        }
+        found.latest.sort_unstable_by_key(|panic| panic.number);
+        let first = found.first.as_ref().filter(|first| found.latest.iter().all(|panic| panic.number != first.number));
+        let kept = found.latest.len() as u64 + u64::from(first.is_some());
+        found.lost = found.seen.saturating_sub(kept + found.left_out);
+        found
+    }
+
+    /// The fatal record, or the thread that claimed it and did not complete it.
+    fn fatal(&self) -> (Option<Fatal>, Option<u64>) {
+        let section = self.section(SectionKind::Crash);
+        match self.committed::<FatalRecord>(section, CrashSlots::FATAL, |fatal| fatal.sequence) {
+            Found::Record(record) => {
+                let fatal = Fatal {
+                    at: Moment { realtime_ns: record.realtime_ns, monotonic_ns: record.monotonic_ns },
+                    signal: record.signal,
+                    name: signal::name(record.signal),
+                    code: record.code,
+                    code_name: signal::code_name(record.signal, record.code).map(str::to_owned),
+                    address: signal::address(record.signal, record.code, record.address),
+                    instruction: record.instruction,
+                    stack: record.stack,
+                    by: culprit(record.claim, &record.thread_name, record.activity),
+                    frames: frames(&record.frames, record.frame_count, record.image_base),
+                };
+                (Some(fatal), None)
+            }
+            Found::Nothing => (None, None),
+            Found::LeftOut => {
+                let claim = section
+                    .entry(CrashSlots::FATAL)
+                    .and_then(|entry| self.view.load(entry + std::mem::offset_of!(FatalRecord, claim) as u64));
+                (None, claim.filter(|claim| *claim != 0))
+            }
+        }
+    }
+}
+
+fn owned(panic: &PanicRecord) -> Panic {
+    Panic {
+        number: panic.sequence,
+        at: Moment { realtime_ns: panic.realtime_ns, monotonic_ns: panic.monotonic_ns },
+        by: culprit(panic.thread_id, &panic.thread_name, panic.activity),
+        message: text(&panic.message, panic.message_len),
+        place: text(&panic.place, panic.place_len),
+        frames: frames(&panic.frames, panic.frame_count, panic.image_base),
+    }
+}
+
+fn culprit(thread_id: u64, thread_name: &[u8; 16], activity: u64) -> Culprit {
+    let len = thread_name.iter().position(|byte| *byte == 0).unwrap_or(thread_name.len());
+    Culprit { thread_id, thread_name: text(thread_name, len as u32), activity: activity.checked_sub(1), actor: None }
+}
+
+fn frames(frames: &[u64], count: u64, image_base: u64) -> Vec<Frame> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX).min(frames.len());
+    let frame = |address: &u64| Frame { address: *address, offset: address.checked_sub(image_base) };
+    frames.iter().take(count).map(frame).collect()
+}
+
+const fn level(level: u32) -> Option<Level> {
+    match level {
+        1 => Some(Level::Error),
+        2 => Some(Level::Warn),
+        3 => Some(Level::Info),
+        4 => Some(Level::Debug),
+        5 => Some(Level::Trace),
+        _ => None,
+    }
+}
+
+/// A foreign text, at most as long as its field: cut on a character's edge, what is no UTF-8 or drives a terminal shown
+/// as U+FFFD, line breaks and tabs as spaces.
+fn text(field: &[u8], len: u32) -> String {
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(field.len());
+    let mut bytes = field.get(..len).unwrap_or_default();
+    if let Err(error) = std::str::from_utf8(bytes) {
+        // Only the last character is incomplete: the text was cut there.
+        if error.error_len().is_none() {
+            bytes = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        }
+    }
+    let shown = |char: char| match char {
+        '\n' | '\t' => ' ',
+        char if table::drives(char) => char::REPLACEMENT_CHARACTER,
+        char => char,
+    };
+    String::from_utf8_lossy(bytes).chars().map(shown).collect()
+}
