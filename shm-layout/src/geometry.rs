@@ -58,7 +58,7 @@ pub struct GeometryError {
 /// Where the sections of a region with some geometry stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    sections: [Section; 12],
+    sections: [Section; 13],
     file_len: u64,
 }
 
@@ -114,6 +114,7 @@ impl Geometry {
                 SectionKind::Notes => NOTES,
                 SectionKind::Crash => CrashSlots::COUNT,
                 SectionKind::Lanes => u64::from(self.lanes),
+                SectionKind::Carried => return Section::none(kind),
             };
             let section = Section { offset, stride: kind.stride().unwrap_or(lane_bytes), count };
             offset += align(section.len());
@@ -128,6 +129,34 @@ const fn align(bytes: u64) -> u64 {
 }
 
 impl Layout {
+    /// The same with room for so many words that are carried on of a predecessor, before the lanes; without such a section
+    /// where there are none.
+    ///
+    /// ```
+    /// use tachograph_layout::{Geometry, SectionKind};
+    /// let layout = Geometry::default().layout()?;
+    /// let adopter = layout.carrying(1000);
+    /// assert_eq!(adopter.section(SectionKind::Carried).count, 1000);
+    /// assert_eq!(adopter.file_len(), layout.file_len() + 65_536);
+    /// assert_eq!(layout.carrying(0), layout);
+    /// # Ok::<(), tachograph_layout::GeometryError>(())
+    /// ```
+    #[must_use]
+    pub fn carrying(&self, words: u64) -> Self {
+        let mut layout = *self;
+        let room = align(words.saturating_mul(8));
+        let offset = layout.main_len();
+        for (kind, section) in SectionKind::ALL.iter().zip(&mut layout.sections) {
+            match kind {
+                SectionKind::Carried if words > 0 => *section = Section { offset, stride: 8, count: words },
+                SectionKind::Lanes => section.offset += room,
+                _ => {}
+            }
+        }
+        layout.file_len += room;
+        layout
+    }
+
     /// One section.
     #[must_use]
     pub fn section(&self, kind: SectionKind) -> Section {
@@ -152,6 +181,7 @@ impl Layout {
         SectionKind::ALL
             .iter()
             .zip(&self.sections)
+            .filter(|(kind, section)| !kind.is_optional() || !section.is_empty())
             .map(|(kind, section)| SectionEntry {
                 kind: kind.to_wire(),
                 offset: section.offset,

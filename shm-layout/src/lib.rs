@@ -6,7 +6,7 @@
 //!
 //! What it promises:
 //! - every count, offset and length that comes out of a file passes a checked constructor ([`Header::check`],
-//!   [`SectionTable::check`], [`FamilyRecord::check`], [`SeriesRecord::check`], [`StrRef::check`]) before it is used;
+//!   [`SectionTable::check`], [`FamilyRecord::check`], [`SeriesRecord::check`], [`StrRef::check`], [`carried_entries`]) before it is used;
 //! - live memory is only ever seen as `&AtomicU64`, never as a slice or a reference to a struct;
 //! - the mirrors of the records are plain old data ([`bytemuck::Pod`]) with their sizes and offsets asserted.
 //!
@@ -27,6 +27,7 @@
 compile_error!("a region is read and written with 8-byte atomics at 64-bit offsets: 64-bit targets only");
 
 mod activity;
+mod carried;
 #[allow(unsafe_code)]
 mod cells;
 mod control;
@@ -50,6 +51,7 @@ mod watermark;
 mod word;
 
 pub use activity::{ActivityRecord, PulseRecord};
+pub use carried::{CarriedEntry, CarriedError, CarriedFamily, CarriedSeries, CarriedSet, carried_entries};
 pub use cells::{CellShape, LaneBlock, LaneCell, LaneCells, ShapedBlock, ShapedCells, SharedBlock, WordView};
 pub use control::{Control, RegionState};
 pub use crash::{CrashSlots, FatalRecord, PanicRecord};

@@ -37,8 +37,8 @@ macro_rules! sections {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum SectionKind { $($(#[$doc])* $variant,)* }
         impl SectionKind {
-            /// All kinds of this layout, in file order.
-            pub const ALL: [Self; 12] = [$(Self::$variant),*];
+            /// All kinds of this layout, by their numbers.
+            pub const ALL: [Self; 13] = [$(Self::$variant),*];
             /// The number that stands in the table.
             #[must_use]
             pub const fn to_wire(self) -> u32 { match self { $(Self::$variant => $value,)* } }
@@ -82,6 +82,21 @@ sections! {
     Crash = 11, "crash", Some(CrashSlots::STRIDE);
     /// The lanes: each a plane of 8-byte cells.
     Lanes = 12, "lanes", None;
+    /// What is carried on of the predecessor: [`crate::CarriedFamily`], by words. Only where there is something.
+    Carried = 13, "carried", Some(8);
+}
+
+impl SectionKind {
+    /// Whether a region may be without it.
+    ///
+    /// ```
+    /// use tachograph_layout::SectionKind;
+    /// assert!(SectionKind::Carried.is_optional() && !SectionKind::Lanes.is_optional());
+    /// ```
+    #[must_use]
+    pub const fn is_optional(self) -> bool {
+        matches!(self, Self::Carried)
+    }
 }
 
 /// A checked section: all its bytes are inside the file.
@@ -96,6 +111,11 @@ pub struct Section {
 }
 
 impl Section {
+    /// An optional section that a region does not have.
+    pub(crate) fn none(kind: SectionKind) -> Self {
+        Self { offset: 0, stride: kind.stride().unwrap_or(0), count: 0 }
+    }
+
     /// Bytes in all.
     #[must_use]
     pub const fn len(&self) -> u64 {
@@ -178,7 +198,7 @@ pub enum SectionError {
 /// The checked sections of a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SectionTable {
-    sections: [Section; 12],
+    sections: [Section; 13],
 }
 
 impl SectionTable {
@@ -187,7 +207,7 @@ impl SectionTable {
     /// Entry flag: a reader that does not know the kind must refuse the file.
     pub const FLAG_REQUIRED: u32 = 1;
 
-    /// One section.
+    /// One section; an empty one where the region has none of an optional kind.
     #[must_use]
     pub fn section(&self, kind: SectionKind) -> Section {
         let index = kind.to_wire() as usize - 1;
@@ -217,7 +237,7 @@ impl SectionTable {
         if count > Self::MAX || count as usize > entries.len() {
             return Err(SectionError::TooMany(count));
         }
-        let mut found: [Option<Section>; 12] = [None; 12];
+        let mut found: [Option<Section>; 13] = [None; 13];
         for entry in entries.iter().take(count as usize) {
             let Some(kind) = SectionKind::from_wire(entry.kind) else {
                 if entry.flags & Self::FLAG_REQUIRED != 0 {
@@ -231,9 +251,12 @@ impl SectionTable {
                 return Err(SectionError::Twice(kind.as_str()));
             }
         }
-        let mut sections = [Section::default(); 12];
+        let mut sections = [Section::default(); 13];
         for ((kind, found), section) in SectionKind::ALL.iter().zip(found).zip(&mut sections) {
-            *section = found.ok_or(SectionError::Missing(kind.as_str()))?;
+            *section = match found {
+                None if kind.is_optional() => Section::none(*kind),
+                found => found.ok_or(SectionError::Missing(kind.as_str()))?,
+            };
         }
         for (a, one) in SectionKind::ALL.iter().zip(&sections) {
             for (b, other) in SectionKind::ALL.iter().zip(&sections) {

@@ -56,6 +56,8 @@ fn every_record_stands_in_the_page() {
     record("PulseRecord", 0, size_of::<PulseRecord>(), PulseRecord::FIELDS);
     record("NoteRecord", 0, size_of::<NoteRecord>(), NoteRecord::FIELDS);
     record("FatalRecord", 0, size_of::<FatalRecord>(), FatalRecord::FIELDS);
+    record("CarriedFamily", 0, size_of::<CarriedFamily>(), CarriedFamily::FIELDS);
+    record("CarriedSeries", 0, size_of::<CarriedSeries>(), CarriedSeries::FIELDS);
     record("PanicRecord", 0, size_of::<PanicRecord>(), PanicRecord::FIELDS);
     let str_ref = [("offset", std::mem::offset_of!(StrRef, offset)), ("len", std::mem::offset_of!(StrRef, len))];
     record("StrRef", 0, size_of::<StrRef>(), &str_ref);

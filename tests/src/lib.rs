@@ -9,6 +9,7 @@ pub mod controller;
 pub mod exposition;
 pub mod http;
 pub mod ledger;
+pub mod lineage;
 pub mod process;
 #[allow(unsafe_code)]
 pub mod raw;

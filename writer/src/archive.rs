@@ -17,7 +17,7 @@ use places::Places;
 pub(crate) use remains::Remains;
 use retention::Limits;
 
-use crate::build_error::{BuildError, one_line};
+use crate::build_error::{BuildError, DirectoryFault, one_line};
 use crate::directory::{Directory, not_a_file};
 use crate::fail_point::FailPoint;
 use crate::housekeeping::clock_ns;
@@ -46,6 +46,28 @@ pub(crate) fn occupied(directory: &Directory, name: &str) -> Result<bool, BuildE
     }
 }
 
+/// Gives what stands at the region's name its name in the archive too, so that the region that continues it can be put in
+/// its place by one step. The rules are applied by [`finish`], after that. Fails where the file can have no second name.
+pub(crate) fn link(directory: &Directory, name: &str) -> Result<(), Errno> {
+    let (places, fault) = Places::make(directory);
+    places.gather(name);
+    let remains = Remains::read(directory, &region_file(name))?;
+    let linked = match places.link_in(name, &remains) {
+        Err(Errno::NOSPC) if make_room(directory, 0, None) => places.link_in(name, &remains),
+        linked => linked,
+    };
+    let file = match linked {
+        Ok(file) => file,
+        Err(errno) => {
+            let file = places.link_beside(name, &remains)?;
+            warn_beside(directory, fault, errno);
+            file
+        }
+    };
+    tell(&places, &file, &remains);
+    Ok(())
+}
+
 /// Moves what stands at the region's name to the archive, then applies the rules. Gives the archived file's name; `None`
 /// where somebody removed it meanwhile.
 pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result<Option<String>, BuildError> {
@@ -60,12 +82,7 @@ pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result
             Ok(file) => file,
             Err(errno) => {
                 let file = places.take_beside(name, &remains)?;
-                let error = fault.map_or_else(|| std::io::Error::from(errno).to_string(), |fault| one_line(&fault));
-                tracing::warn!(
-                    path = %directory.join("archive").display(),
-                    error,
-                    "the archive can't be used: what the process before left is kept beside it, under a hidden name"
-                );
+                warn_beside(directory, fault, errno);
                 file
             }
         };
@@ -79,15 +96,28 @@ pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result
             return Err(BuildError::Archive { path, to, source: errno.into() });
         }
     };
+    tell(&places, &archived, &remains);
+    FailPoint::ArchiveMoved.pass();
+    retain(&places, directory.room(), name, &archived, false, rules);
+    Ok(Some(archived))
+}
+
+fn warn_beside(directory: &Directory, fault: Option<DirectoryFault>, errno: Errno) {
+    let error = fault.map_or_else(|| std::io::Error::from(errno).to_string(), |fault| one_line(&fault));
+    tracing::warn!(
+        path = %directory.join("archive").display(),
+        error,
+        "the archive can't be used: what the process before left is kept beside it, under a hidden name"
+    );
+}
+
+fn tell(places: &Places<'_>, archived: &str, remains: &Remains) {
     tracing::info!(
-        path = %places.of(&archived).join(&archived).display(),
+        path = %places.of(archived).join(archived).display(),
         closed = remains.closed,
         pid = remains.header.map(|header| header.pid),
         "archived the region of the process before"
     );
-    FailPoint::ArchiveMoved.pass();
-    retain(&places, directory.room(), name, &archived, false, rules);
-    Ok(Some(archived))
 }
 
 /// Applies the rules where nothing is there to archive: the start that archived last may have been cut off right after.
@@ -111,7 +141,9 @@ pub(crate) fn make_room(directory: &Directory, needed: u64, just: Option<&str>) 
     let mut deaths = places.deaths();
     let remembered = places.bursts(&deaths);
     // A process that lives still maps what it closed: dropping that would lose evidence and free nothing.
-    deaths.retain(|death| !Remains::read(places.of(&death.file), &death.file).is_ok_and(|remains| remains.is_mapped()));
+    // Nor does dropping one name of a region that a start is about to adopt.
+    let frees_nothing = |remains: Remains| remains.linked || remains.is_mapped();
+    deaths.retain(|death| !Remains::read(places.of(&death.file), &death.file).is_ok_and(frees_nothing));
     let mut free = directory.room().map_or(u64::MAX, |(_, free)| free);
     let victims = retention::order(deaths.iter(), &remembered, just.unwrap_or(""), clock_ns(ClockId::Realtime));
     let missing = needed.saturating_sub(free).max(1);

@@ -25,6 +25,15 @@ pub enum OnExisting {
     /// [`Builder::keep_archived`] for how many are kept.
     #[default]
     Archive,
+    /// Archive it, and continue its counters and histograms: a series that is registered with the name, kind, number, label
+    /// names, label values and buckets that one of them had begins with that one's total and keeps its created time,
+    /// whether that region was closed or left by a crash, whatever its capacities and lanes were, and in whatever order.
+    ///
+    /// Gauges, up-down counters, watermarks, infos and state sets begin anew: they tell of a process. What nothing
+    /// registered matches is told once by the log and by [`Region::adopted`], and is kept in the region for the one that
+    /// adopts it. Where what is there can't be continued (no region, another user's, another region's copy, damaged), it
+    /// is archived, with a warning.
+    Adopt,
     /// Fail with [`BuildError::Exists`], whether it was closed or left by a crash.
     Refuse,
 }

@@ -50,6 +50,8 @@ fail_points! {
     RetentionDropping = "retention-dropping",
     /// Retention dropped an archived file.
     RetentionDropped = "retention-dropped",
+    /// The region that is to be continued was read.
+    PredecessorRead = "predecessor-read",
     /// Temporary files of starts that were cut off are gone.
     StaleRemoved = "stale-removed",
     /// The file system is full: archived evidence is about to be dropped for the new region.
@@ -62,12 +64,16 @@ fail_points! {
     TemporarySized = "temporary-sized",
     /// Every page of the temporary file is there.
     TemporaryPopulated = "temporary-populated",
+    /// All totals of the predecessor are in the section of carried families.
+    CarriedStored = "carried-stored",
     /// Header and control words are filled in; the state says that it is being built.
     HeaderFilled = "header-filled",
     /// The state says that the region is live; the file has not its name yet.
     StateLive = "state-live",
     /// The temporary file is read-only.
     TemporaryProtected = "temporary-protected",
+    /// The predecessor has its name in the archive, and still the region's.
+    PredecessorLinked = "predecessor-linked",
     /// The region has its name.
     RegionNamed = "region-named",
     /// The region is in the process's list: forks know of it.
@@ -76,6 +82,12 @@ fail_points! {
     StringsStored = "strings-stored",
     /// The marks of strings and cells in use are raised.
     MarksStored = "marks-stored",
+    /// The total that a series continues is in its cells; the series is not published.
+    TotalStored = "total-stored",
+    /// A series that continues a total is published; the total is not marked as taken.
+    TotalPublished = "total-published",
+    /// The total is marked as taken.
+    TotalMarked = "total-marked",
     /// The record of a family is published.
     FamilyStored = "family-stored",
     /// The mark of families in use is raised.

@@ -94,6 +94,9 @@ fn tick(region: &'static Attached) {
              next start; look for a cleaner of its directory"
         );
     }
+    if let Some(adoption) = region.adoption.get() {
+        adoption.tick();
+    }
     let overflows = region.control(Control::LANE_OVERFLOWS).load(Ordering::Relaxed);
     if overflows > 0 && !OVERFLOW_SAID.swap(true, Ordering::Relaxed) {
         tracing::warn!(

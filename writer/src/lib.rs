@@ -46,6 +46,7 @@
 //! What goes wrong later (no lane left, the file unlinked, private memory instead of a file) is said through `tracing`:
 //! without a subscriber it goes unheard.
 
+mod adopt;
 mod archive;
 mod build_error;
 mod builder;
@@ -94,6 +95,7 @@ mod used_lanes;
 mod watermark;
 mod window;
 
+pub use adopt::Adopted;
 pub use build_error::{BuildError, DirectoryFault, Owner};
 pub use builder::{Builder, OnExisting};
 pub use counter::{Counter, FloatCounter};

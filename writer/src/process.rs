@@ -6,11 +6,12 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tachograph_layout::{Control, WriterMap};
 
+use crate::adopt::Adoption;
 use crate::used_lanes::UsedLanes;
 use crate::{housekeeping, lane, lock};
 
@@ -24,6 +25,8 @@ pub(crate) struct Attached {
     pub(crate) ended: AtomicBool,
     /// First lane cells of the watermarks, whose windows housekeeping turns.
     pub(crate) watermarks: Mutex<Vec<u64>>,
+    /// The totals that it continues, of the region before.
+    pub(crate) adoption: OnceLock<&'static Adoption>,
     /// Held while the structure word is odd: one slot changes hands at a time.
     pub(crate) structure: Mutex<()>,
     /// Descriptor of the lock; -1 where there is none (any more).
@@ -53,6 +56,7 @@ impl Attached {
             tick,
             ended: AtomicBool::new(false),
             watermarks: Mutex::new(Vec::new()),
+            adoption: OnceLock::new(),
             structure: Mutex::new(()),
             lock: AtomicI32::new(lock.map_or(-1, IntoRawFd::into_raw_fd)),
             file: Mutex::new(file),

@@ -17,9 +17,9 @@ use crate::register::{Registry, Request};
 use crate::registrable::request;
 use crate::start::Started;
 use crate::{
-    Buckets, BuildError, Builder, Counter, Desc, DurationHistogram, ExponentialDurationHistogram, ExponentialHistogram,
-    FloatCounter, Gauge, Histogram, HistogramNumber, Info, LabelValue, Metrics, RegisterError, StateSet, UpDownCounter,
-    WatermarkMax, WatermarkMin, housekeeping,
+    Adopted, Buckets, BuildError, Builder, Counter, Desc, DurationHistogram, ExponentialDurationHistogram,
+    ExponentialHistogram, FloatCounter, Gauge, Histogram, HistogramNumber, Info, LabelValue, Metrics, RegisterError,
+    StateSet, UpDownCounter, WatermarkMax, WatermarkMin, housekeeping,
 };
 
 /// One shared-memory file and the right to write it. Cheap to clone; all clones are the same region.
@@ -76,6 +76,9 @@ impl Region {
     pub(crate) fn from_started(started: Started) -> Self {
         let (starting, lock) = started.lock.map(|lock| (lock.starting, lock.fd)).unzip();
         let attached = process::attach(Attached::new(&started.name, started.map, started.tick, lock, started.file));
+        if let Some(adoption) = started.adoption {
+            let _ = attached.adoption.set(adoption);
+        }
         // In the list, the lock's descriptor is closed in a forked child by that.
         drop(starting);
         FailPoint::RegionAttached.pass();
@@ -372,6 +375,13 @@ impl Region {
         self.0.uuid
     }
 
+    /// What became of the totals of the region before, where this one was built with [`crate::OnExisting::Adopt`] and
+    /// continues it. What nothing matched is told by the log, too: ten ticks after the last registration, or at the end.
+    #[must_use]
+    pub fn adopted(&self) -> Option<Adopted> {
+        self.0.attached.adoption.get().map(|adoption| adoption.adopted())
+    }
+
     /// Whether the region is in private memory, where no reader can see it.
     #[must_use]
     pub fn is_private(&self) -> bool {
@@ -413,6 +423,9 @@ impl Inner {
         // In a forked child the region has ended long since, and its parent's file is out of reach.
         if self.attached.ended.swap(true, Relaxed) {
             return;
+        }
+        if let Some(adoption) = self.attached.adoption.get() {
+            adoption.say();
         }
         FailPoint::CloseBegun.pass();
         let now = housekeeping::clock_ns(ClockId::Realtime);

@@ -249,6 +249,7 @@ impl Registry {
     /// Writes the family and its series, in the order that readers rely on. The room was checked.
     fn publish(&mut self, request: &Request<'_>, blocks: &[String]) -> (Place, Option<&'static Slots>) {
         let now = housekeeping::clock_ns(ClockId::Realtime);
+        let totals = self.attached.adoption.get().and_then(|adoption| adoption.of(request));
         let names = request.label_names.join(",");
         let [name, help, unit, label_names] =
             [&request.desc.name, &request.desc.help, &request.desc.unit, &names].map(|text| self.string(text));
@@ -297,7 +298,7 @@ impl Registry {
             label_area_len: rules.map_or(0, |rules| rules.label_area_bytes()),
             label_area_offset: rules.map_or(0, |_| first_area),
             linger_ns: rules.map_or(0, |rules| rules.linger_ns()),
-            created_realtime_ns: now,
+            created_realtime_ns: totals.map_or(now, |totals| totals.created_realtime_ns().min(now)),
             ..FamilyRecord::default()
         };
         for (control, value) in [
@@ -321,19 +322,27 @@ impl Registry {
             || {
                 FailPoint::FamiliesUsed.pass();
                 for (index, (block, labels)) in blocks.iter().zip(labels).enumerate() {
+                    let cell = first_cell + index as u64 * cells;
+                    let total = totals.and_then(|totals| totals.take(block)).zip(self.attached.adoption.get());
+                    if let Some((total, adoption)) = total {
+                        adoption.store(total, cell);
+                    }
                     let record = SeriesRecord {
                         state: live,
                         family: family_index as u32,
                         cells: request.shape.cells,
-                        cell: first_cell + index as u64 * cells,
+                        cell,
                         labels,
-                        created_realtime_ns: now,
+                        created_realtime_ns: total.map_or(now, |(total, _)| total.created_realtime_ns.min(now)),
                         labels_hash: label_hash(block),
                         ..SeriesRecord::default()
                     };
                     // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
                     self.record(SectionKind::Series, first_series + index as u64, &record);
                     FailPoint::SeriesStored.pass();
+                    if let Some((total, adoption)) = total {
+                        adoption.mark(total);
+                    }
                 }
             },
         );
@@ -358,7 +367,7 @@ impl Registry {
             let names = request.label_names.iter().map(|name| (*name).to_owned()).collect();
             // For good, as the mapping: leases may outlive the region.
             let slots: &'static Slots =
-                Box::leak(Box::new(Slots::new(self.attached, &request.desc.name, names, open, site)));
+                Box::leak(Box::new(Slots::new(self.attached, &request.desc.name, names, open, site, totals)));
             slots
         });
         (Place { first, series, search: self.search(request.number, &request.shape) }, open)

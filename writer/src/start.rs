@@ -17,6 +17,7 @@ use tachograph_layout::{
     SectionKind, Words, WriterMap, publish,
 };
 
+use crate::adopt::{Adoption, Predecessor};
 use crate::archive::{self, Rules};
 use crate::build_error::{BuildError, one_line};
 use crate::builder::OnExisting;
@@ -39,9 +40,14 @@ pub(crate) struct Started {
     pub(crate) name: String,
     pub(crate) uuid: [u8; 16],
     pub(crate) tick: Duration,
+    /// The totals that it continues.
+    pub(crate) adoption: Option<&'static Adoption>,
     /// The largest families that the region was sized by, and their series.
     pub(crate) largest: Vec<(String, u32)>,
 }
+
+/// A region that has its file and its name.
+type Made = (&'static WriterMap, [u8; 16], OwnedFd);
 
 /// What to start.
 #[derive(Debug)]
@@ -59,7 +65,7 @@ impl Plan {
         let map = WriterMap::private(&self.layout).map_err(|error| self.no_memory(error))?;
         let uuid = *uuid::Uuid::new_v4().as_bytes();
         let map = map.leak();
-        self.fill(map, uuid, MemoryLock::Refused);
+        self.fill(map, uuid, MemoryLock::Refused, None);
         Ok(self.started(map, uuid))
     }
 
@@ -76,31 +82,87 @@ impl Plan {
         } else {
             match on_existing {
                 OnExisting::Archive => archive::archive(directory, &self.name, rules)?,
+                OnExisting::Adopt => match Predecessor::read(directory, &self.name) {
+                    Ok(predecessor) => return self.adopt(directory, lock, predecessor, rules),
+                    Err(why) => {
+                        let path = self.path(directory);
+                        tracing::warn!(path = %path.display(), why, "nothing is continued of what stands there: archived");
+                        archive::archive(directory, &self.name, rules)?
+                    }
+                },
                 OnExisting::Refuse => return Err(BuildError::Exists { path: self.path(directory) }),
             }
         };
         self.remove_stale(directory);
         FailPoint::StaleRemoved.pass();
-        let made = match self.make(directory) {
-            Err(BuildError::Full { .. })
-                if archive::make_room(directory, self.layout.file_len(), archived.as_deref()) =>
-            {
-                self.make(directory)
+        let made = self.make_with_room(directory, None, archived.as_deref())?;
+        Ok(self.started_in(directory, lock, made))
+    }
+
+    /// Starts in the place of the region that is continued. That keeps its name until the new one, with all of its totals,
+    /// takes it over by one rename: a kill at any moment leaves either of them there, and nothing else has to be looked at.
+    fn adopt(
+        mut self,
+        directory: &Directory,
+        lock: Lock,
+        predecessor: Predecessor,
+        rules: Rules,
+    ) -> Result<Started, BuildError> {
+        FailPoint::PredecessorRead.pass();
+        self.layout = self.layout.carrying(predecessor.words.len() as u64);
+        // A start that archived last may have been cut off right after.
+        archive::finish(directory, &self.name, rules);
+        self.remove_stale(directory);
+        FailPoint::StaleRemoved.pass();
+        let made = match self.make_with_room(directory, Some((&predecessor, rules)), None) {
+            // What is to be continued was read: rather than not starting at all, it goes the way that evidence goes.
+            Err(BuildError::Full { .. }) => {
+                let archived = archive::archive(directory, &self.name, rules)?;
+                self.make_with_room(directory, Some((&predecessor, rules)), archived.as_deref())
             }
             made => made,
-        };
-        let (map, uuid, file) = made?;
+        }?;
+        archive::finish(directory, &self.name, rules);
+        let mut started = self.started_in(directory, lock, made);
+        tracing::info!(
+            region = started.name,
+            predecessor = %uuid::Uuid::from_bytes(predecessor.uuid).simple(),
+            restarts = predecessor.restarts.saturating_add(1),
+            damaged = predecessor.damaged,
+            dropped = predecessor.dropped,
+            "continues the counters of the region before"
+        );
+        started.adoption = Some(Adoption::new(&started, predecessor));
+        Ok(started)
+    }
+
+    /// Makes the region file; where there is no room, once more after archived evidence was dropped for it.
+    fn make_with_room(
+        &self,
+        directory: &Directory,
+        predecessor: Option<(&Predecessor, Rules)>,
+        archived: Option<&str>,
+    ) -> Result<Made, BuildError> {
+        match self.make(directory, predecessor) {
+            Err(BuildError::Full { .. }) if archive::make_room(directory, self.layout.file_len(), archived) => {
+                self.make(directory, predecessor)
+            }
+            made => made,
+        }
+    }
+
+    fn started_in(self, directory: &Directory, lock: Lock, (map, uuid, file): Made) -> Started {
         let path = self.path(directory);
-        Ok(Started { file: Some(file), lock: Some(lock), path: Some(path), ..self.started(map, uuid) })
+        Started { file: Some(file), lock: Some(lock), path: Some(path), ..self.started(map, uuid) }
     }
 
     fn started(self, map: &'static WriterMap, uuid: [u8; 16]) -> Started {
         let Self { name, tick, layout, largest, .. } = self;
-        Started { map, layout, file: None, lock: None, path: None, name, uuid, tick, largest }
+        Started { map, layout, file: None, lock: None, path: None, name, uuid, tick, adoption: None, largest }
     }
 
     /// Makes the region file and gives it its name.
-    fn make(&self, directory: &Directory) -> Result<(&'static WriterMap, [u8; 16], OwnedFd), BuildError> {
+    fn make(&self, directory: &Directory, predecessor: Option<(&Predecessor, Rules)>) -> Result<Made, BuildError> {
         let needed = self.layout.file_len();
         // Filling the file system to its last page only to find that it does not suffice would hurt its other users.
         if directory.room().is_some_and(|(_, free)| free < needed) {
@@ -113,7 +175,7 @@ impl Plan {
             .map_err(|errno| self.failed(directory, "make", &name, errno))?;
         let temporary = Temporary { directory, name };
         FailPoint::TemporaryMade.pass();
-        match self.fill_file(directory, &temporary, &file, *uuid.as_bytes()) {
+        match self.fill_file(directory, &temporary, &file, *uuid.as_bytes(), predecessor) {
             Ok(map) => Ok((map, *uuid.as_bytes(), file)),
             Err(error) => {
                 // The pages are free only once name and descriptor are gone; then the error can tell how many are.
@@ -130,6 +192,7 @@ impl Plan {
         temporary: &Temporary<'_>,
         file: &OwnedFd,
         uuid: [u8; 16],
+        predecessor: Option<(&Predecessor, Rules)>,
     ) -> Result<&'static WriterMap, BuildError> {
         let failed = |action, errno| self.failed(directory, action, &temporary.name, errno);
         let needed = self.layout.file_len();
@@ -151,13 +214,16 @@ impl Plan {
         FailPoint::TemporaryPopulated.pass();
         let memory_lock = if map.lock_memory() { MemoryLock::Held } else { MemoryLock::Refused };
         let map = map.leak();
-        self.fill(map, uuid, memory_lock);
+        self.fill(map, uuid, memory_lock, predecessor.map(|(predecessor, _)| predecessor));
         FailPoint::StateLive.pass();
         // Read-only for everybody from here on, so that no stray `>` cuts it; the descriptor and the map stay writable.
         let named = rustix::fs::fchmod(file, Mode::from_raw_mode(0o440))
             .map_err(|errno| failed("protect", errno))
             .inspect(|()| FailPoint::TemporaryProtected.pass())
-            .and_then(|()| self.give_name(directory, temporary));
+            .and_then(|()| match predecessor {
+                Some((_, rules)) => self.succeed(directory, temporary, rules),
+                None => self.give_name(directory, temporary),
+            });
         if named.is_err() {
             // A leaked map would keep the pages of the removed file for as long as the process lives.
             map.detach();
@@ -172,8 +238,30 @@ impl Plan {
             .map_err(|errno| self.failed(directory, "give its name to", &to, errno))
     }
 
+    /// Gives it the name of the region that it continues, in one step.
+    fn succeed(&self, directory: &Directory, temporary: &Temporary<'_>, rules: Rules) -> Result<(), BuildError> {
+        if let Err(errno) = archive::link(directory, &self.name) {
+            // The file can have no second name here, or is gone. So it is moved, and for that moment nothing has the name.
+            tracing::debug!(%errno, "what is continued can't be linked into the archive");
+            if errno != Errno::NOENT {
+                archive::archive(directory, &self.name, rules)?;
+            }
+            return self.give_name(directory, temporary);
+        }
+        FailPoint::PredecessorLinked.pass();
+        let to = archive::region_file(&self.name);
+        rustix::fs::renameat(directory, temporary.name.as_str(), directory, to.as_str())
+            .map_err(|errno| self.failed(directory, "give its name to", &to, errno))
+    }
+
     /// Writes header and control words; the state last.
-    fn fill(&self, map: &'static WriterMap, uuid: [u8; 16], memory_lock: MemoryLock) {
+    fn fill(
+        &self,
+        map: &'static WriterMap,
+        uuid: [u8; 16],
+        memory_lock: MemoryLock,
+        predecessor: Option<&Predecessor>,
+    ) {
         let monotonic = clock_ns(ClockId::Monotonic);
         let realtime = clock_ns(ClockId::Realtime);
         let put = |offset: u64, value: u64| {
@@ -187,6 +275,14 @@ impl Plan {
         header.created_monotonic_ns = monotonic;
         header.created_realtime_ns = realtime;
         header.lineage_created_realtime_ns = realtime;
+        if let Some(predecessor) = predecessor {
+            header.predecessor_uuid = predecessor.uuid;
+            header.restarts = predecessor.restarts.saturating_add(1);
+            header.lineage_created_realtime_ns = predecessor.lineage_created_realtime_ns.min(realtime);
+            let carried = self.layout.section(SectionKind::Carried);
+            (0..).zip(&predecessor.words).for_each(|(index, word)| put(carried.offset + index * 8, *word));
+            FailPoint::CarriedStored.pass();
+        }
         for (index, word) in (0..).zip(header.as_words().iter().copied()) {
             put(index * 8, word);
         }

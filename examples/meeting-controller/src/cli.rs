@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use nix::sys::signal::{Signal, raise};
 use serde_json::{Map, json};
-use tachograph::Region;
+use tachograph::{OnExisting, Region};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +71,9 @@ struct Options {
     /// Directory of the region [default: $TACHOGRAPH_DIR, else /run/tachograph, else /dev/shm/tachograph-<uid>]
     #[arg(long, value_name = "DIR")]
     region_dir: Option<PathBuf>,
+    /// Continues the counters and histograms of the region that is there, of a process that is gone
+    #[arg(long)]
+    adopt: bool,
     /// Ends when stdin is closed: with the process that started it
     #[arg(long)]
     until_stdin_closes: bool,
@@ -152,6 +155,9 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut builder = Region::builder(&options.region).fit::<McMetrics>().version(env!("CARGO_PKG_VERSION"));
     if let Some(dir) = &options.region_dir {
         builder = builder.dir(dir);
+    }
+    if options.adopt {
+        builder = builder.on_existing(OnExisting::Adopt);
     }
     let region = builder.build()?;
     let mut stdout = direct_stdout()?;

@@ -4,7 +4,7 @@
 //! neither stop the application nor cost the evidence. Hidden, since a reader takes every other `.tacho` file of a
 //! region directory for a region in its place. What was put beside moves into the archive once that serves again.
 
-use rustix::fs::RenameFlags;
+use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::remains::Remains;
@@ -55,12 +55,23 @@ impl<'a> Places<'a> {
     pub(super) fn take_in(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
         let inner = self.inner.as_ref().ok_or(Errno::NOENT)?;
         FailPoint::ArchiveMoving.pass();
-        move_free(self.beside, &region_file(name), inner, &stem(name, remains))
+        put_free(self.beside, &region_file(name), inner, &stem(name, remains), Put::Move)
+    }
+
+    /// Gives the region file a second name in the archive, the one that it will have there. Gives that name.
+    pub(super) fn link_in(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
+        let inner = self.inner.as_ref().ok_or(Errno::NOENT)?;
+        put_free(self.beside, &region_file(name), inner, &stem(name, remains), Put::Link)
+    }
+
+    /// Gives the region file a second, hidden name where it is. Gives that name.
+    pub(super) fn link_beside(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
+        put_free(self.beside, &region_file(name), self.beside, &format!(".{}", stem(name, remains)), Put::Link)
     }
 
     /// Gives the region file a hidden name where it is. Gives that name.
     pub(super) fn take_beside(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
-        move_free(self.beside, &region_file(name), self.beside, &format!(".{}", stem(name, remains)))
+        put_free(self.beside, &region_file(name), self.beside, &format!(".{}", stem(name, remains)), Put::Move)
     }
 
     /// Moves into the archive what was put beside while that did not serve.
@@ -124,17 +135,43 @@ fn names(directory: &Directory) -> Vec<String> {
     })
 }
 
-/// Renames a file to the first free of the names that begin with `stem`: nothing is ever overwritten.
-fn move_free(from: &Directory, file: &str, to: &Directory, stem: &str) -> Result<String, Errno> {
+/// How a file gets its name in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    Move,
+    /// It keeps the one that it has.
+    Link,
+}
+
+/// Gives a file the first free of the names that begin with `stem`: nothing is ever overwritten.
+fn put_free(from: &Directory, file: &str, to: &Directory, stem: &str, put: Put) -> Result<String, Errno> {
     let mut name = format!("{stem}.tacho");
     for suffix in 2..100 {
-        match rustix::fs::renameat_with(from, file, to, name.as_str(), RenameFlags::NOREPLACE) {
+        let done = match put {
+            Put::Move => rustix::fs::renameat_with(from, file, to, name.as_str(), RenameFlags::NOREPLACE),
+            Put::Link => rustix::fs::linkat(from, file, to, name.as_str(), AtFlags::empty()),
+        };
+        match done {
             Ok(()) => return Ok(name),
+            // A start that adopts was cut off after it had linked the file.
+            Err(Errno::EXIST) if is_same_file((from, file), (to, &name)) => {
+                if put == Put::Move {
+                    rustix::fs::unlinkat(from, file, AtFlags::empty())?;
+                }
+                return Ok(name);
+            }
             Err(Errno::EXIST) => name = format!("{stem}-{suffix}.tacho"),
             Err(errno) => return Err(errno),
         }
     }
     Err(Errno::EXIST)
+}
+
+fn is_same_file(one: (&Directory, &str), other: (&Directory, &str)) -> bool {
+    let inode = |(directory, file): (&Directory, &str)| {
+        rustix::fs::statat(directory, file, AtFlags::SYMLINK_NOFOLLOW).map(|stat| (stat.st_dev, stat.st_ino))
+    };
+    matches!((inode(one), inode(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// An archived region's name before the ending: `mc-0.20261123T104512Z.<uuid>`.

@@ -28,6 +28,8 @@ pub(crate) struct Remains {
     pub(crate) died_ns: u64,
     /// Bytes that the file takes of its file system.
     pub(crate) bytes: u64,
+    /// It has another name beside this one: a start that adopts it is under way, or was cut off.
+    pub(crate) linked: bool,
 }
 
 /// The header and the part of the control block that tells of the death.
@@ -88,6 +90,7 @@ impl Remains {
             closed: false,
             ended: false,
             died_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec).min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec)),
+            linked: stat.st_nlink > 1,
             bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
         })
     }

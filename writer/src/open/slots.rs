@@ -16,6 +16,7 @@ use tachograph_layout::{
 use super::lease_count::LeaseCount;
 use super::table::{Table, Taken};
 use super::{Open, OpenRules};
+use crate::adopt::Sets;
 use crate::housekeeping;
 use crate::process::{self, Attached};
 use crate::register::label_hash;
@@ -49,6 +50,8 @@ pub(crate) struct Slots {
     name: String,
     rules: OpenRules,
     site: Site,
+    /// The totals that its series continue, of the region before.
+    totals: Option<&'static Sets>,
     /// Leases by slot; the overflow series' never leaves 1.
     counts: Box<[LeaseCount<AtomicU64>]>,
     table: RwLock<Table>,
@@ -81,6 +84,7 @@ impl Slots {
         label_names: Vec<String>,
         open: &Open,
         site: Site,
+        totals: Option<&'static Sets>,
     ) -> Self {
         let Open { rules, clock } = *open;
         let counts: Box<[LeaseCount<AtomicU64>]> = (0..rules.slots()).map(|_| LeaseCount::default()).collect();
@@ -91,6 +95,7 @@ impl Slots {
             name: name.to_owned(),
             rules,
             site,
+            totals,
             counts,
             table: RwLock::new(Table::new(label_names, rules.budget(), rules.linger_ns())),
             overflow: Once::new(),
@@ -253,18 +258,26 @@ impl Slots {
             word[..bytes.len()].copy_from_slice(bytes);
             self.store(self.site.areas + area + index as u64 * 8, u64::from_le_bytes(word));
         }
+        let now = housekeeping::clock_ns(ClockId::Realtime);
+        let total = self.totals.and_then(|totals| totals.take(block));
+        if let (Some(total), Some(adoption)) = (total, self.attached.adoption.get()) {
+            adoption.store(total, self.site.first_cell + u64::from(slot) * u64::from(self.site.cells));
+        }
         let record = SeriesRecord {
             state: state.bits(),
             family: self.site.family,
             cells: self.site.cells,
             cell: self.site.first_index + u64::from(slot) * u64::from(self.site.cells),
             labels: StrRef { offset: area as u32, len: block.len() as u32 },
-            created_realtime_ns: housekeeping::clock_ns(ClockId::Realtime),
+            created_realtime_ns: total.map_or(now, |total| total.created_realtime_ns.min(now)),
             labels_hash: label_hash(block),
             ..SeriesRecord::default()
         };
         // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
         publish(|word| self.attached.map.word(self.record_word(slot, word)), record.as_words());
+        if let (Some(total), Some(adoption)) = (total, self.attached.adoption.get()) {
+            adoption.mark(total);
+        }
     }
 
     /// Changes the state of a series that keeps its slot.
