@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::json::Now;
 
-pub(crate) use read::read;
+pub(crate) use read::{fatal, pulses, read};
 
 /// A moment on both clocks.
 ///
@@ -310,6 +310,8 @@ pub struct Fatal {
     /// The address that was at fault, where the signal tells of one.
     #[serde(serialize_with = "hex_or_null")]
     pub address: Option<u64>,
+    /// Who sent it, where a process did: the writer itself where it called `abort`.
+    pub sender: Option<Sender>,
     /// Instruction pointer.
     #[serde(serialize_with = "hex")]
     pub instruction: u64,
@@ -321,6 +323,15 @@ pub struct Fatal {
     pub by: Culprit,
     /// Where the thread was, innermost first.
     pub frames: Vec<Frame>,
+}
+
+/// The process that sent a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Sender {
+    /// Its id, in the writer's pid namespace; 0 where it is not visible there.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
 }
 
 /// The thread that panicked or raised a signal, and the actor that it ran.

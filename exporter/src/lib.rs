@@ -22,6 +22,7 @@ mod guard;
 mod label_block;
 mod lock;
 mod parse;
+mod process_image;
 mod reader;
 mod region_file;
 mod schema;
@@ -39,6 +40,7 @@ pub use snapshot::{Capacity, PartsError, RegionInfo, Snapshot, Usage, Value};
 pub use verdict::Verdict;
 pub use verify::{Finding, Severity};
 
+pub mod cause;
 pub mod evidence;
 pub mod filter;
 pub mod json;
@@ -46,6 +48,7 @@ pub mod listing;
 pub mod moment;
 pub mod number;
 pub mod plan;
+pub mod promise;
 #[cfg(feature = "server")]
 pub mod self_metrics;
 #[cfg(feature = "server")]

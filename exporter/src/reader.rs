@@ -11,10 +11,12 @@ use rustix::time::{ClockId, clock_gettime};
 use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
 
 use crate::Verdict;
-use crate::evidence::{self, Evidence, Moment};
+use crate::cause::{Cause, DeathFacts};
+use crate::evidence::{self, Evidence, Fatal, Moment};
 use crate::json::Now;
 use crate::lock::LockError;
 use crate::parse::{self, Parsed};
+use crate::promise::{self, Promise};
 use crate::region_file::{OpenError, RegionFile};
 use crate::schema::Schema;
 use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
@@ -87,6 +89,17 @@ struct Structure {
     next_expiry: u64,
 }
 
+/// The verdict on a region's writer with what speaks for it.
+struct Judgement {
+    verdict: Verdict,
+    cause: Option<Cause>,
+    signal: Option<String>,
+    broken_promises: Vec<Promise>,
+}
+
+/// A writer that ticked so long after a fatal signal was handled by somebody, and survived it.
+const SURVIVED_NS: u64 = 10_000_000_000;
+
 /// Pairs of buffers kept.
 const SPARE: usize = 2;
 
@@ -128,8 +141,7 @@ impl RegionReader {
     /// # Errors
     /// [`ReadError`] where the file was cut or the lock can't be asked.
     pub fn verdict(&self) -> Result<Verdict, ReadError> {
-        self.check_length()?;
-        Ok(self.file.facts(self.state())?.verdict())
+        Ok(self.judgement()?.verdict)
     }
 
     /// Facts about the region without its values.
@@ -137,12 +149,12 @@ impl RegionReader {
     /// # Errors
     /// As [`RegionReader::verdict`].
     pub fn info(&self) -> Result<RegionInfo, ReadError> {
-        let verdict = self.verdict()?;
+        let judgement = self.judgement()?;
         let lanes = self.file.sections.section(SectionKind::Lanes);
         let view = self.view();
         let used = values::lanes_used(view, &self.file.sections);
         let dropped = (0..used).filter_map(|lane| view.load(lanes.entry(lane)?)).fold(0, u64::wrapping_add);
-        let info = self.info_with(verdict, dropped);
+        let info = self.info_with(judgement, dropped);
         self.check_whole()?;
         Ok(info)
     }
@@ -152,7 +164,8 @@ impl RegionReader {
     /// # Errors
     /// [`ReadError`] where the file was cut or the lock can't be asked.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
-        let verdict = self.verdict()?;
+        let judgement = self.judgement()?;
+        let verdict = judgement.verdict;
         let view = self.view();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut lane, mut shared) = cache.spare.pop().unwrap_or_default();
@@ -165,7 +178,7 @@ impl RegionReader {
         let structure = structure.ok_or_else(|| ReadError::Cut { path: self.file.path.clone() })?;
         let schema = self.still_there(&structure);
         self.check_whole()?;
-        let region = self.info_with(verdict, lane.first().copied().unwrap_or(0));
+        let region = self.info_with(judgement, lane.first().copied().unwrap_or(0));
         Ok(Snapshot { region, schema, lane, shared })
     }
 
@@ -219,6 +232,46 @@ impl RegionReader {
         self.view().load_acquire(Control::STATE).and_then(RegionState::from_wire)
     }
 
+    /// The verdict with what speaks for it, asked now.
+    fn judgement(&self) -> Result<Judgement, ReadError> {
+        self.check_length()?;
+        let broken_promises = self.broken_promises();
+        let facts = self.file.facts(self.state(), !broken_promises.is_empty())?;
+        let verdict = facts.verdict();
+        if verdict != Verdict::Crashed {
+            let broken_promises = if verdict == Verdict::Hung { broken_promises } else { Vec::new() };
+            return Ok(Judgement { verdict, cause: None, signal: None, broken_promises });
+        }
+        let signal = self.fatal_signal();
+        let silent = DeathFacts { fatal: signal.is_some(), state: facts.state, process_lives: false };
+        let cause = match silent.cause() {
+            // Only then is it asked of the kernel, and of the files beside.
+            Cause::Killed => DeathFacts { process_lives: self.file.is_outlived(facts.this_boot), ..silent }.cause(),
+            cause => cause,
+        };
+        Ok(Judgement { verdict, cause: Some(cause), signal: signal.flatten(), broken_promises: Vec::new() })
+    }
+
+    /// The promises that are broken now, if the writer lives.
+    fn broken_promises(&self) -> Vec<Promise> {
+        let (view, header) = (self.view(), &self.file.header);
+        let now = Moment::from(Now::read());
+        // Until the first tick there is the start.
+        let tick = view.load(Control::TICK_MONOTONIC_NS).unwrap_or(0).max(header.created_monotonic_ns);
+        promise::broken(header.tick_period_ns, now.since_ns(tick), evidence::pulses(view, &self.file.sections, now))
+    }
+
+    /// The name of the signal that the writer died of; `Some(None)` where its record is unfinished.
+    fn fatal_signal(&self) -> Option<Option<String>> {
+        let (fatal, unfinished) = evidence::fatal(self.view(), &self.file.sections);
+        let ticked = self.view().load(Control::TICK_MONOTONIC_NS).unwrap_or(0);
+        let died = |fatal: &Fatal| ticked.saturating_sub(fatal.at.monotonic_ns) <= SURVIVED_NS;
+        match fatal {
+            Some(fatal) => died(&fatal).then_some(Some(fatal.name)),
+            None => unfinished.map(|_| None),
+        }
+    }
+
     /// A load from a page that was cut off raises SIGBUS. The guard survives that, but the region's maps are lost for
     /// good, so the length is asked before anything is loaded.
     fn check_length(&self) -> Result<(), ReadError> {
@@ -268,7 +321,7 @@ impl RegionReader {
         if lost.contains(&true) { Arc::new(schema.without(&lost)) } else { Arc::clone(schema) }
     }
 
-    fn info_with(&self, verdict: Verdict, dropped_observations: u64) -> RegionInfo {
+    fn info_with(&self, judgement: Judgement, dropped_observations: u64) -> RegionInfo {
         let (header, view) = (&self.file.header, self.view());
         let word = |offset| view.load(offset).unwrap_or(0);
         let usage = |used: u64, kind| {
@@ -276,11 +329,15 @@ impl RegionReader {
             Usage { used: used.min(capacity), capacity }
         };
         let (cells, lanes) = (self.file.sections.cells(), values::lanes_used(view, &self.file.sections));
+        let Judgement { verdict, cause, signal, broken_promises } = judgement;
         RegionInfo {
             name: self.file.name.clone(),
             path: self.file.path.clone(),
             uuid: header.uuid,
             verdict,
+            cause,
+            signal,
+            broken_promises,
             pid: header.pid,
             pid_namespace: header.pid_namespace,
             process_start_ticks: header.process_start_ticks,

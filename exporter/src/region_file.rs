@@ -15,6 +15,7 @@ use tachograph_layout::{Header, HeaderError, ReaderMap, RegionState, SectionTabl
 use crate::access;
 use crate::guard::Guarded;
 use crate::lock::{self, LockError, LockState};
+use crate::process_image;
 use crate::verdict::Facts;
 
 /// Why a file can't be opened as a region.
@@ -142,7 +143,7 @@ impl RegionFile {
         for _ in 0..TRIES {
             let region = Self::open_once(path)?;
             // The uuid was copied with the header; now the lock, then the path again.
-            if !region.facts(None)?.replaced {
+            if !region.facts(None, false)?.replaced {
                 return Ok(region);
             }
         }
@@ -150,30 +151,9 @@ impl RegionFile {
     }
 
     fn open_once(path: &Path) -> Result<Self, OpenError> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = |errno: rustix::io::Errno| {
-            let hint = hint(path, errno);
-            OpenError::Open { path: path.to_owned(), hint, source: errno.into() }
-        };
         let read = |source| OpenError::Read { path: path.to_owned(), source };
-        let bad = |source| OpenError::Header { path: path.to_owned(), source };
-        let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(open)?);
-        let stat = rustix::fs::fstat(&file).map_err(|errno| read(errno.into()))?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::RegularFile {
-            return Err(OpenError::NotRegular { path: path.to_owned(), found: file_type(kind) });
-        }
+        let Opened { file, stat, header, sections } = open_header(path)?;
         let len = length(&stat);
-        if len == 0 {
-            return Err(OpenError::Empty { path: path.to_owned() });
-        }
-        if len < Header::LEN {
-            return Err(bad(HeaderError::TooShort(len)));
-        }
-        let mut bytes = [0_u8; Header::LEN as usize];
-        file.read_exact_at(&mut bytes, 0).map_err(read)?;
-        let header: Header = bytemuck::pod_read_unaligned(&bytes);
-        let sections = header.check(len).map_err(bad)?;
         let name = header.name();
         if !is_region_name(&name) {
             return Err(OpenError::Name { path: path.to_owned(), name });
@@ -190,7 +170,7 @@ impl RegionFile {
     }
 
     /// The facts that a verdict is made of, asked now: first the lock, then whether the path still leads here.
-    pub(crate) fn facts(&self, state: Option<RegionState>) -> Result<Facts, LockError> {
+    pub(crate) fn facts(&self, state: Option<RegionState>, promise_broken: bool) -> Result<Facts, LockError> {
         let lock = self.lock.as_deref().map_or(Ok(LockState::Missing), lock::ask)?;
         let beside_lock = lock != LockState::Missing;
         Ok(Facts {
@@ -200,7 +180,13 @@ impl RegionFile {
             replaced: self.is_replaced(),
             this_boot: boot_id().is_none_or(|boot| boot == self.header.boot_id),
             state,
+            promise_broken,
         })
+    }
+
+    /// Whether the process that wrote it lives on without it.
+    pub(crate) fn is_outlived(&self, this_boot: bool) -> bool {
+        process_image::outlived(&self.header, this_boot, (&self.path, &self.name, self.in_archive))
     }
 
     /// Whether it stands in an archive: dead by definition.
@@ -245,6 +231,48 @@ impl RegionFile {
         let stat = rustix::fs::fstat(&self.file)?;
         Ok(holes(&self.file, &stat).unwrap_or_else(|| length(&stat)))
     }
+}
+
+/// A file with a region's header.
+struct Opened {
+    file: File,
+    stat: Stat,
+    header: Header,
+    sections: SectionTable,
+}
+
+/// Opens a file, copies its header and checks it.
+fn open_header(path: &Path) -> Result<Opened, OpenError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let open = |errno: rustix::io::Errno| {
+        let hint = hint(path, errno);
+        OpenError::Open { path: path.to_owned(), hint, source: errno.into() }
+    };
+    let read = |source| OpenError::Read { path: path.to_owned(), source };
+    let bad = |source| OpenError::Header { path: path.to_owned(), source };
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(open)?);
+    let stat = rustix::fs::fstat(&file).map_err(|errno| read(errno.into()))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(OpenError::NotRegular { path: path.to_owned(), found: file_type(kind) });
+    }
+    let len = length(&stat);
+    if len == 0 {
+        return Err(OpenError::Empty { path: path.to_owned() });
+    }
+    if len < Header::LEN {
+        return Err(bad(HeaderError::TooShort(len)));
+    }
+    let mut bytes = [0_u8; Header::LEN as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(read)?;
+    let header: Header = bytemuck::pod_read_unaligned(&bytes);
+    let sections = header.check(len).map_err(bad)?;
+    Ok(Opened { file, stat, header, sections })
+}
+
+/// The header of a region file, without mapping it; `None` where it can't be read as one.
+pub(crate) fn header_of(path: &Path) -> Option<Header> {
+    open_header(path).ok().map(|opened| opened.header)
 }
 
 /// Bytes that are allocated, where that is fewer than the file is long and a read of a mapped hole would allocate the

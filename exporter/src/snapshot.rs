@@ -10,6 +10,8 @@ use serde::{Serialize, Serializer};
 use tachograph_layout::{Ordered, RegionState};
 
 use crate::Verdict;
+use crate::cause::Cause;
+use crate::promise::Promise;
 use crate::schema::{Family, Kind, Number, Schema, Series};
 
 /// A region at one moment.
@@ -289,6 +291,12 @@ pub struct RegionInfo {
     pub uuid: [u8; 16],
     /// What became of its writer.
     pub verdict: Verdict,
+    /// Why the writer ended; `None` unless it crashed.
+    pub cause: Option<Cause>,
+    /// Name of the fatal signal, where that is the cause: `SIGSEGV`. `None` also where its record is unfinished.
+    pub signal: Option<String>,
+    /// The promises that a hung writer broke.
+    pub broken_promises: Vec<Promise>,
     /// Writer's process id, in its own pid namespace.
     pub pid: u32,
     /// Inode of the writer's pid namespace.
@@ -348,6 +356,24 @@ pub struct RegionInfo {
 }
 
 impl RegionInfo {
+    /// Why the verdict is what it is, in a few words: the signal or cause of a crash, the first broken promise.
+    ///
+    /// ```
+    /// use tachograph_exporter::{RegionInfo, cause::Cause};
+    /// let killed = RegionInfo { cause: Some(Cause::Killed), ..RegionInfo::default() };
+    /// assert_eq!(killed.why().as_deref(), Some("killed"));
+    /// let signal = RegionInfo { cause: Some(Cause::Signal), signal: Some("SIGBUS".into()), ..killed };
+    /// assert_eq!(signal.why().as_deref(), Some("SIGBUS"));
+    /// assert_eq!(RegionInfo::default().why(), None);
+    /// ```
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        if let Some(promise) = self.broken_promises.first() {
+            return Some(promise.to_string());
+        }
+        self.signal.clone().or_else(|| self.cause.map(|cause| cause.to_string()))
+    }
+
     /// How long the writer lived so far, in nanoseconds, by the wall clock: until `now_realtime_ns` for a living one,
     /// until the last sign of life otherwise.
     ///

@@ -121,18 +121,29 @@ pub fn moment(realtime_ns: u64) -> String {
 /// The list of `tacho ls`.
 ///
 /// ```
-/// assert!(tachograph_exporter::table::regions(&[]).starts_with("NAME  VERDICT"));
+/// assert!(tachograph_exporter::table::regions(&[]).starts_with("NAME  VERDICT  WHY"));
 /// ```
 #[must_use]
 pub fn regions(entries: &[RegionEntry]) -> String {
-    let mut table =
-        Table::new(&["NAME", "VERDICT", ">PID", ">UPTIME", ">SERIES", ">LANES", ">HEARTBEAT", ">CRASHES", "PATH"]);
+    let mut table = Table::new(&[
+        "NAME",
+        "VERDICT",
+        "WHY",
+        ">PID",
+        ">UPTIME",
+        ">SERIES",
+        ">LANES",
+        ">HEARTBEAT",
+        ">CRASHES",
+        "PATH",
+    ]);
     for entry in entries {
         let region = &entry.region;
         let usage = |usage: crate::Usage| format!("{}/{}", usage.used, usage.capacity);
         table.row(vec![
             region.name.clone(),
             region.verdict.to_string(),
+            region.why().unwrap_or_else(|| "-".to_owned()),
             region.pid.to_string(),
             span(entry.uptime_seconds),
             usage(region.capacity.series),

@@ -70,6 +70,8 @@ pub(crate) struct Facts {
     pub(crate) this_boot: bool,
     /// The region's own word on its state; `None` where it is no known state.
     pub(crate) state: Option<RegionState>,
+    /// A promise of the writer is broken, if it lives.
+    pub(crate) promise_broken: bool,
 }
 
 impl Facts {
@@ -87,7 +89,7 @@ impl Facts {
         if dead || !self.this_boot || !self.lock_held {
             return Verdict::Crashed;
         }
-        Verdict::Running
+        if self.promise_broken { Verdict::Hung } else { Verdict::Running }
     }
 }
 
@@ -102,12 +104,16 @@ mod tests {
         replaced: false,
         this_boot: true,
         state: Some(RegionState::Live),
+        promise_broken: false,
     };
 
     #[test]
     fn each_fact_turns_the_verdict() {
         assert_eq!(ALIVE.verdict(), Verdict::Running);
         assert_eq!(Facts { state: Some(RegionState::Building), ..ALIVE }.verdict(), Verdict::Running);
+        let hung = Facts { promise_broken: true, ..ALIVE };
+        assert_eq!(hung.verdict(), Verdict::Hung);
+        assert_eq!(Facts { lock_held: false, ..hung }.verdict(), Verdict::Crashed, "the dead promise nothing");
         assert_eq!(Facts { lock_held: false, ..ALIVE }.verdict(), Verdict::Crashed);
         assert_eq!(Facts { this_boot: false, ..ALIVE }.verdict(), Verdict::Crashed);
         assert_eq!(Facts { replaced: true, ..ALIVE }.verdict(), Verdict::Crashed);

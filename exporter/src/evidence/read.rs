@@ -4,18 +4,16 @@
 //! memory by the sections. A record that is half written or makes no sense is left out and counted, and never fails the
 //! rest. Writes nothing.
 
-use std::sync::atomic::{Ordering, fence};
-
 use tachograph_layout::{
     ActivityRecord, Control, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord, Section,
-    SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words,
+    SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words, ring_slot,
 };
 
 use crate::table;
 
 use super::{
     Activities, Activity, ActivityState, Actor, Culprit, Evidence, Fatal, Frame, Level, Moment, Note, Notes, Panic,
-    Panics, Pulse, Pulses, signal,
+    Panics, Pulse, Pulses, Sender, signal,
 };
 
 /// Most slots that are read of any of these sections.
@@ -39,6 +37,19 @@ pub(crate) fn read(view: WordView<'_>, header: &Header, sections: &SectionTable,
     evidence.until = now.unwrap_or_else(|| last_sign(&evidence, header, &reader));
     evidence.reckon();
     evidence
+}
+
+/// The pulses alone, with their ages at `now`.
+pub(crate) fn pulses(view: WordView<'_>, sections: &SectionTable, now: Moment) -> Vec<Pulse> {
+    let pulses = Reader { view, sections }.pulses();
+    let mut evidence = Evidence { until: now, pulses, ..Evidence::default() };
+    evidence.reckon();
+    evidence.pulses.loops
+}
+
+/// The fatal record alone, or the thread that claimed it and did not complete it.
+pub(crate) fn fatal(view: WordView<'_>, sections: &SectionTable) -> (Option<Fatal>, Option<u64>) {
+    Reader { view, sections }.fatal()
 }
 
 /// The last sign of life that stands in a region.
@@ -117,17 +128,15 @@ impl Reader<'_> {
         self.word(mark).min(self.section(kind).count).min(MOST_SLOTS)
     }
 
-    /// A record whose first word is a number, 0 while it is being written.
-    fn committed<T: Words>(&self, section: Section, slot: u64, number: impl Fn(&T) -> u64) -> Found<T> {
+    /// A stamped record with its number.
+    fn committed<T: Words>(&self, section: Section, slot: u64) -> Found<(u64, T)> {
         let Some(entry) = section.entry(slot) else { return Found::LeftOut };
-        let Some(record) = self.view.record::<T>(entry) else { return Found::LeftOut };
-        if number(&record) == 0 {
-            // An empty slot is all zeros; in one that is being written the rest of the last record still stands.
-            let is_empty = record.as_words().iter().all(|word| *word == 0);
-            return if is_empty { Found::Nothing } else { Found::LeftOut };
+        match self.view.stamped::<T>(entry) {
+            Some(found) => Found::Record(found),
+            None if self.view.load(entry) == Some(0) => Found::Nothing,
+            // It is being written, or its writer died meanwhile.
+            None => Found::LeftOut,
         }
-        fence(Ordering::Acquire);
-        if self.view.load(entry) == Some(number(&record)) { Found::Record(record) } else { Found::LeftOut }
     }
 
     /// A record with a slot word `at` bytes from its start.
@@ -216,11 +225,11 @@ impl Reader<'_> {
         let section = self.section(SectionKind::Notes);
         let mut found = Notes { written: self.word(Control::NOTES_WRITTEN), ..Notes::default() };
         for slot in 0..section.count.min(MOST_SLOTS) {
-            match self.committed::<NoteRecord>(section, slot, |note| note.sequence) {
+            match self.committed::<NoteRecord>(section, slot) {
                 Found::Nothing => {}
-                Found::Record(note) if (note.sequence - 1) % section.count == slot => match level(note.level) {
+                Found::Record((number, note)) if ring_slot(number, section.count) == slot => match level(note.level) {
                     Some(level) => found.lines.push(Note {
-                        number: note.sequence,
+                        number,
                         at: Moment { realtime_ns: note.realtime_ns, monotonic_ns: note.monotonic_ns },
                         level,
                         thread_id: note.thread_id,
@@ -241,12 +250,12 @@ impl Reader<'_> {
         let mut found = Panics { seen: self.word(Control::PANICS_SEEN), ..Panics::default() };
         for slot in CrashSlots::FIRST_PANIC..CrashSlots::COUNT.min(section.count) {
             let ring = slot.checked_sub(CrashSlots::PANIC_RING);
-            match self.committed::<PanicRecord>(section, slot, |panic| panic.sequence) {
+            match self.committed::<PanicRecord>(section, slot) {
                 Found::Nothing => {}
-                Found::Record(panic) => match ring {
-                    None => found.first = Some(owned(&panic)),
-                    Some(ring) if (panic.sequence - 1) % CrashSlots::PANIC_RING_LEN == ring => {
-                        found.latest.push(owned(&panic));
+                Found::Record((number, panic)) => match ring {
+                    None => found.first = Some(owned(number, &panic)),
+                    Some(ring) if ring_slot(number, CrashSlots::PANIC_RING_LEN) == ring => {
+                        found.latest.push(owned(number, &panic));
                     }
                     Some(_) => found.left_out += 1,
                 },
@@ -263,8 +272,8 @@ impl Reader<'_> {
     /// The fatal record, or the thread that claimed it and did not complete it.
     fn fatal(&self) -> (Option<Fatal>, Option<u64>) {
         let section = self.section(SectionKind::Crash);
-        match self.committed::<FatalRecord>(section, CrashSlots::FATAL, |fatal| fatal.sequence) {
-            Found::Record(record) => {
+        match self.committed::<FatalRecord>(section, CrashSlots::FATAL) {
+            Found::Record((_, record)) => {
                 let fatal = Fatal {
                     at: Moment { realtime_ns: record.realtime_ns, monotonic_ns: record.monotonic_ns },
                     signal: record.signal,
@@ -272,6 +281,8 @@ impl Reader<'_> {
                     code: record.code,
                     code_name: signal::code_name(record.signal, record.code).map(str::to_owned),
                     address: signal::address(record.signal, record.code, record.address),
+                    sender: signal::is_sent(record.code)
+                        .then_some(Sender { pid: record.sender_pid, uid: record.sender_uid }),
                     instruction: record.instruction,
                     stack: record.stack,
                     by: culprit(record.claim, &record.thread_name, record.activity),
@@ -279,8 +290,7 @@ impl Reader<'_> {
                 };
                 (Some(fatal), None)
             }
-            Found::Nothing => (None, None),
-            Found::LeftOut => {
+            Found::Nothing | Found::LeftOut => {
                 let claim = section
                     .entry(CrashSlots::FATAL)
                     .and_then(|entry| self.view.load(entry + std::mem::offset_of!(FatalRecord, claim) as u64));
@@ -290,9 +300,9 @@ impl Reader<'_> {
     }
 }
 
-fn owned(panic: &PanicRecord) -> Panic {
+fn owned(number: u64, panic: &PanicRecord) -> Panic {
     Panic {
-        number: panic.sequence,
+        number,
         at: Moment { realtime_ns: panic.realtime_ns, monotonic_ns: panic.monotonic_ns },
         by: culprit(panic.thread_id, &panic.thread_name, panic.activity),
         message: text(&panic.message, panic.message_len),

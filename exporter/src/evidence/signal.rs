@@ -15,6 +15,11 @@ pub(super) fn address(signal: u32, code: i32, address: u64) -> Option<u64> {
     (is_fault && code > 0 && code != SI_KERNEL).then_some(address)
 }
 
+/// Whether a code says that a process sent the signal: `SI_USER`, `SI_QUEUE` or `SI_TKILL`.
+pub(super) const fn is_sent(code: i32) -> bool {
+    matches!(code, 0 | -1 | -6)
+}
+
 const SI_KERNEL: i32 = 0x80;
 
 /// The name of a signal's code, as the kernel's headers have it.

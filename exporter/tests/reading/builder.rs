@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use tachograph_exporter::json::Now;
 use tachograph_layout::{
     Aggregation, Control, FamilyRecord, Geometry, Header, Kind, LANE_HEADER_CELLS, LAYOUT_MAJOR, Layout, MemoryLock,
     Number, RegionState, SectionKind, SeriesRecord, SlotState, SlotWord, StrRef, Words, bounds_cells,
@@ -98,7 +99,9 @@ impl Region {
         header.boot_id = boot_id();
         header.pid = std::process::id();
         header.created_realtime_ns = 1_700_000_000_000_000_000;
-        header.tick_period_ns = 250_000_000;
+        // No test takes so long that its writer would be taken for hung.
+        header.tick_period_ns = 60_000_000_000;
+        header.created_monotonic_ns = Now::read().monotonic_ns;
         header.memory_lock = MemoryLock::Held.to_wire();
         header.name_len = name.len() as u32;
         header.name[..name.len()].copy_from_slice(name.as_bytes());

@@ -1,7 +1,7 @@
 //! What a region holds beside its values: read as it was written, and left out where it was torn or makes no sense.
 
 use tachograph_exporter::RegionReader;
-use tachograph_exporter::evidence::{ActivityState, Evidence, Level, Moment};
+use tachograph_exporter::evidence::{ActivityState, Evidence, Level, Moment, Sender};
 use tachograph_layout::{
     ActivityRecord, Control, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord, SectionKind,
     SlotState, SlotWord,
@@ -156,7 +156,7 @@ fn each_thing_is_read_as_it_was_written() {
     assert_eq!((evidence.panics.latest.len(), evidence.panics.lost), (1, 0), "the first is in the ring, too");
     let fatal = evidence.fatal.as_ref().unwrap();
     assert_eq!((fatal.name.as_str(), fatal.code_name.as_deref()), ("SIGSEGV", Some("SEGV_MAPERR")));
-    assert_eq!((fatal.address, fatal.by.thread_id), (Some(0x20), 4711));
+    assert_eq!((fatal.address, fatal.by.thread_id, fatal.sender), (Some(0x20), 4711, None));
     assert_eq!((fatal.by.thread_name.as_str(), fatal.by.activity), ("sixteen-bytes-lo", Some(0)));
     let offsets: Vec<Option<u64>> = fatal.frames.iter().map(|frame| frame.offset).collect();
     assert_eq!(offsets, [Some(0x1234), None]);
@@ -166,6 +166,17 @@ fn each_thing_is_read_as_it_was_written() {
     let left_out =
         [evidence.activities.left_out, evidence.pulses.left_out, evidence.notes.left_out, evidence.panics.left_out];
     assert_eq!(left_out, [0; 4]);
+}
+
+#[test]
+fn a_signal_that_was_sent_has_a_sender_and_no_address() {
+    let mut region = region();
+    region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| {
+        (fatal.code, fatal.sender_pid, fatal.sender_uid) = (0, 77, 1000);
+    });
+    let fatal = dead(&region).fatal.unwrap();
+    assert_eq!((fatal.address, fatal.sender), (None, Some(Sender { pid: 77, uid: 1000 })));
+    assert_eq!(fatal.code_name.as_deref(), Some("SI_USER"));
 }
 
 #[test]
@@ -200,8 +211,9 @@ fn ages_of_a_living_writer_count_to_now() {
 #[test]
 fn what_is_half_written_is_left_out_and_counted() {
     let mut region = region();
-    region.edit::<NoteRecord>(SectionKind::Notes, 2, |note| note.sequence = 0);
-    region.edit::<PanicRecord>(SectionKind::Crash, CrashSlots::PANIC_RING, |panic| panic.sequence = 0);
+    let being_written = 1 << 63;
+    region.edit::<NoteRecord>(SectionKind::Notes, 2, |note| note.sequence |= being_written);
+    region.edit::<PanicRecord>(SectionKind::Crash, CrashSlots::PANIC_RING, |panic| panic.sequence |= being_written);
     region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| fatal.sequence = 0);
     let building = SlotWord::new(1, SlotState::Building).bits();
     region.edit::<ActivityRecord>(SectionKind::Activities, 0, |record| record.state = building);

@@ -76,7 +76,8 @@ fn dead_line(region: &RegionInfo, now: Now) -> Option<String> {
         Verdict::Running | Verdict::Hung => return None,
         Verdict::Closed => format!("{} is dead: closed at {} ({ago} ago)", region.name, table::moment(since)),
         Verdict::Crashed => {
-            format!("{} is dead: crashed, last sign of life {} ({ago} ago)", region.name, table::moment(since))
+            let why = region.why().map_or_else(String::new, |why| format!(" ({why})"));
+            format!("{} is dead: crashed{why}, last sign of life {} ({ago} ago)", region.name, table::moment(since))
         }
         Verdict::Copy => format!("{} is a copy of a region, with the state of {}", region.name, table::moment(since)),
     };
