@@ -1,10 +1,11 @@
 //! Who is right where two claim the same: decided by what others say, so that one damaged record costs itself.
 //!
-//! Called by `parse.rs`. A family that claims another's slots is told by the slots, which name their family; one that
+//! Called by the parser. A family that claims another's slots is told by the slots, which name their family; one that
 //! claims another's name by where the name stands; a series that claims another's cells by the families beside it, since
 //! a writer gives out cells in the order of slots; one that claims another's labels by their hash. Where the file does not
 //! tell, the later one loses. Work is bounded by the number of claims.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -183,6 +184,28 @@ impl Claim {
         let base = series.cell.checked_sub(ahead).unwrap_or(u64::MAX);
         Some(Self { index, family: series.family, slot: series.slot, cells, base, believed: 0 })
     }
+}
+
+/// Which of these series have the labels of another: of those with the same, the first one whose own they are stands,
+/// else the first.
+pub(crate) fn twins(series: &[Series], hashes: &[u64]) -> HashSet<usize> {
+    let mut stands: HashMap<&str, usize> = HashMap::with_capacity(series.len());
+    let mut twins = HashSet::new();
+    let is_own = |index: usize, labels| hashes.get(index) == Some(&labels_hash(labels));
+    for (index, series) in series.iter().enumerate() {
+        match stands.entry(series.labels.as_str()) {
+            Entry::Vacant(free) => {
+                free.insert(index);
+            }
+            Entry::Occupied(mut other) if is_own(index, &series.labels) && !is_own(*other.get(), &series.labels) => {
+                twins.insert(other.insert(index));
+            }
+            Entry::Occupied(_) => {
+                twins.insert(index);
+            }
+        }
+    }
+    twins
 }
 
 /// Whether a family's name stands where a writer puts it: right before its HELP. A name that was taken from another

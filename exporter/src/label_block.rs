@@ -1,6 +1,6 @@
 //! The grammar of what ends up in exposition text: metric names, label names, and escaped label blocks.
 //!
-//! Called by `parse.rs` on every string of a region, so that nothing a file says can break a line of output.
+//! Called by the parser on every string of a region, so that nothing a file says can break a line of output.
 
 /// The label block of an open family's overflow series, whatever the family's label names are.
 pub(crate) const OVERFLOW: &str = "overflow=\"true\"";

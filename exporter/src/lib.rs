@@ -17,6 +17,7 @@ mod access;
 mod content;
 mod contest;
 mod directory;
+mod family_rules;
 #[allow(unsafe_code)]
 mod guard;
 mod label_block;

@@ -1,7 +1,7 @@
 //! The structure of a region, owned and plain: its families, their series, and what was left out as damaged.
 //!
 //! Every string here was checked: names follow Prometheus' grammar, label blocks are properly escaped and name the
-//! family's labels in order, all text is UTF-8. `parse.rs` makes it from a region; renderers read it.
+//! family's labels in order, all text is UTF-8. The parser makes it from a region; renderers read it.
 
 use std::ops::Range;
 

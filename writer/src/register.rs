@@ -3,36 +3,33 @@
 //! Called by `Region` only. Nothing in the file is a lock: a reader sees a family either not at all or complete, since
 //! everything that it refers to is stored before its state word, and its state word before the high-water mark.
 
+mod hash;
+mod identity;
+mod request;
+mod room;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::time::ClockId;
 use tachograph_layout::{
-    Aggregation, CellShape, Combine, Control, FamilyRecord, HighWater, Kind, LANE_HEADER_CELLS, Layout, Number,
-    SectionKind, SeriesRecord, SlotState, SlotWord, StrRef, Words, append, publish,
+    CellShape, Control, FamilyRecord, HighWater, Kind, LANE_HEADER_CELLS, Layout, Number, SectionKind, SeriesRecord,
+    SlotState, SlotWord, StrRef, Words, append, publish,
 };
+
+pub(crate) use self::hash::label_hash;
+use self::identity::Identity;
+pub(crate) use self::request::Request;
+use self::request::padded;
 
 use crate::fail_point::FailPoint;
 use crate::histogram::Search;
-use crate::open::{Open, OpenRules, Site, Slots};
+#[cfg(feature = "metrics")]
+use crate::open::{Open, OpenRules};
+use crate::open::{Site, Slots};
 use crate::process::Attached;
 use crate::shape::Shape;
-use crate::{Desc, RegisterError, housekeeping, naming};
-
-/// What a registration asks for, whatever the handle's type.
-#[derive(Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) desc: &'a Desc,
-    pub(crate) kind: Kind,
-    pub(crate) number: Number,
-    pub(crate) aggregation: Aggregation,
-    pub(crate) shape: Shape,
-    pub(crate) label_names: Vec<&'a str>,
-    /// Values of every label set, in index order; one empty set where there are no labels.
-    pub(crate) label_sets: Vec<Vec<&'a str>>,
-    /// Label sets that come and go, instead of `label_sets`.
-    pub(crate) open: Option<Open>,
-}
+use crate::{RegisterError, housekeeping, naming};
 
 /// Where the cells of a family's series are.
 #[allow(unnameable_types, reason = "sealed: stands in a method of the sealed trait behind `Metric`")]
@@ -64,43 +61,6 @@ struct Entry {
     identity: Identity,
     place: Place,
     open: Option<&'static Slots>,
-}
-
-/// Everything that must be the same for a name to be the same family.
-#[derive(Debug, PartialEq)]
-struct Identity {
-    kind: Kind,
-    number: Number,
-    aggregation: Aggregation,
-    unit: String,
-    help: String,
-    shape: Shape,
-    label_names: Vec<String>,
-    series: u64,
-    /// Hash of all label values, in order.
-    values: u64,
-    open: Option<OpenRules>,
-}
-
-impl std::fmt::Display for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let number = match self.number {
-            Number::U64 => "u64",
-            Number::I64 => "i64",
-            Number::F64 => "f64",
-        };
-        write!(f, "{} of {number}", self.kind.as_str())?;
-        if !self.unit.is_empty() {
-            write!(f, " in {}", self.unit)?;
-        }
-        if !self.label_names.is_empty() {
-            write!(f, " by {} ({} series)", self.label_names.join(", "), self.series)?;
-        }
-        if let Some(rules) = &self.open {
-            write!(f, ", {rules}")?;
-        }
-        write!(f, "{}, merged by {:?}, HELP {:?}", self.shape, self.aggregation, self.help)
-    }
 }
 
 /// High-water marks, of which the control block holds copies for readers.
@@ -193,57 +153,6 @@ impl Registry {
     /// The slots of an open family that is registered.
     pub(crate) fn slots(&self, name: &str) -> Option<&'static Slots> {
         self.families.get(name)?.open
-    }
-
-    /// Whether the family fits; and of what grows with its series, takes no more than one `part`th of what is left.
-    fn check_room(&self, request: &Request<'_>, blocks: &[String], part: u64) -> Result<(), RegisterError> {
-        let series = request.series();
-        let cells = series * u64::from(request.shape.cells);
-        let (lane_cells, shared) = if request.kind.in_shared_plane() { (0, cells) } else { (cells, 0) };
-        let capacity = |kind| self.layout.section(kind).count;
-        let lane_capacity = self.layout.section(SectionKind::Lanes).stride / 8;
-        for (what, setting, needed, used, capacity) in [
-            ("families", "families", 1, self.used.families, capacity(SectionKind::Families)),
-            ("series", "series", series, self.used.series, capacity(SectionKind::Series)),
-            ("cells", "cells", lane_cells, self.used.cells, lane_capacity),
-            ("shared lines", "shared", shared, self.used.shared, capacity(SectionKind::Shared)),
-            (
-                "string bytes",
-                "string_bytes",
-                request.string_bytes(blocks),
-                self.used.strings,
-                capacity(SectionKind::Strings),
-            ),
-            (
-                "histogram bounds",
-                "bounds",
-                request.shape.bounds.len() as u64,
-                self.used.bounds,
-                capacity(SectionKind::Bounds),
-            ),
-            (
-                "label bytes",
-                "label_bytes",
-                request.label_area_bytes(),
-                self.used.label_areas,
-                capacity(SectionKind::LabelAreas),
-            ),
-        ] {
-            let free = capacity.saturating_sub(used);
-            let grows = matches!(what, "series" | "cells" | "shared lines" | "label bytes");
-            if needed > if grows { free / part } else { free } {
-                return Err(RegisterError::Full {
-                    region: self.attached.name.clone(),
-                    name: request.desc.name.clone(),
-                    what,
-                    setting,
-                    needed,
-                    free,
-                    capacity,
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Writes the family and its series, in the order that readers rely on. The room was checked.
@@ -424,95 +333,3 @@ impl Registry {
         }
     }
 }
-
-impl Request<'_> {
-    fn check(&self) -> Result<(), RegisterError> {
-        let name = || self.desc.name.clone();
-        naming::check(self.desc, self.kind).map_err(|rule| RegisterError::Name { name: name(), rule })?;
-        if self.kind.combine() == Combine::Sum && self.aggregation != Aggregation::Sum {
-            let rule = format!("is a {}: regions are merged by adding up, leave `aggregation` out", self.kind.as_str());
-            return Err(RegisterError::Shape { name: name(), rule });
-        }
-        let label_error = |label: &str, rule| RegisterError::Label { name: name(), label: label.to_owned(), rule };
-        for (index, label) in self.label_names.iter().enumerate() {
-            naming::check_label(label).map_err(|rule| label_error(label, rule))?;
-            if self.kind == Kind::StateSet && *label == self.desc.name {
-                return Err(label_error(label, "is the state set's own name, which its states are shown under"));
-            }
-            if self.label_names[..index].contains(label) {
-                return Err(label_error(label, naming::LABEL_TWICE));
-            }
-            if self.open.is_some() && *label == "overflow" {
-                return Err(label_error(label, naming::LABEL_OVERFLOW));
-            }
-        }
-        let mut seen = std::collections::HashSet::new();
-        for set in &self.label_sets {
-            if !seen.insert(set) {
-                let label = self.label_names.join(",");
-                return Err(label_error(&label, naming::VALUE_TWICE));
-            }
-            if set.iter().any(|value| value.is_empty()) {
-                let label = self.label_names.join(",");
-                return Err(label_error(&label, naming::VALUE_EMPTY));
-            }
-            if set.iter().map(|value| value.len()).sum::<usize>() > naming::MAX_TEXT {
-                let label = self.label_names.join(",");
-                return Err(label_error(&label, naming::VALUE_LONG));
-            }
-        }
-        Ok(())
-    }
-
-    /// Series slots that the family takes.
-    pub(crate) fn series(&self) -> u64 {
-        self.open.as_ref().map_or(self.label_sets.len() as u64, |open| u64::from(open.rules.slots()))
-    }
-
-    /// Bytes of label areas that the family takes.
-    pub(crate) fn label_area_bytes(&self) -> u64 {
-        self.open.as_ref().map_or(0, |open| self.series() * u64::from(open.rules.label_area_bytes()))
-    }
-
-    fn identity(&self) -> Identity {
-        Identity {
-            kind: self.kind,
-            number: self.number,
-            aggregation: self.aggregation,
-            unit: self.desc.unit.clone(),
-            help: self.desc.help.clone(),
-            shape: self.shape.clone(),
-            label_names: self.label_names.iter().map(|name| (*name).to_owned()).collect(),
-            series: self.series(),
-            open: self.open.as_ref().map(|open| open.rules),
-            values: self.label_sets.iter().flatten().fold(FNV_START, |hash, value| fnv1a(fnv1a(hash, value), "\0")),
-        }
-    }
-
-    /// Bytes of the strings section that the family takes.
-    pub(crate) fn string_bytes(&self, blocks: &[String]) -> u64 {
-        let names = self.label_names.join(",");
-        [&self.desc.name, &self.desc.help, &self.desc.unit, &names, &self.shape.states_text()]
-            .into_iter()
-            .chain(blocks)
-            .map(|text| padded(text))
-            .sum()
-    }
-}
-
-/// Strings start at multiples of 8, since they are stored by whole words.
-const fn padded(text: &str) -> u64 {
-    (text.len() as u64).next_multiple_of(8)
-}
-
-/// The hash of a label block that stands in its series' record.
-pub(crate) fn label_hash(block: &str) -> u64 {
-    fnv1a(FNV_START, block)
-}
-
-/// FNV-1a, 64 bits, going on from a hash (at first [`FNV_START`]).
-fn fnv1a(hash: u64, text: &str) -> u64 {
-    text.bytes().fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
