@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::filter::Filter;
+use crate::label_block;
 use crate::number;
 use crate::schema::{Family, Series};
 use crate::{Finding, Problem, RegionInfo, Snapshot, Value, Verdict};
@@ -116,7 +117,7 @@ pub fn values(entry: &RegionEntry, snapshot: &Snapshot, filter: &Filter, limit: 
                 break;
             }
             left -= 1;
-            shown.push(series_json(snapshot, family, series, index));
+            shown.push(series_json(snapshot, family, series, index, ""));
         }
         families.push(json!({
             "name": family.name,
@@ -135,9 +136,10 @@ pub fn values(entry: &RegionEntry, snapshot: &Snapshot, filter: &Filter, limit: 
     })
 }
 
-fn series_json(snapshot: &Snapshot, family: &Family, series: &Series, index: usize) -> Json {
+/// One series: its labels, then those of the block `more`; its value.
+pub(crate) fn series_json(snapshot: &Snapshot, family: &Family, series: &Series, index: usize, more: &str) -> Json {
     let mut object = Map::new();
-    let pairs = labels(&series.labels).into_iter().map(|(name, value)| (name, Json::String(value)));
+    let pairs = labels(&series.labels).into_iter().chain(labels(more)).map(|(name, value)| (name, Json::String(value)));
     object.insert("labels".to_owned(), Json::Object(pairs.collect()));
     if series.retired {
         object.insert("retired".to_owned(), Json::Bool(true));
@@ -194,28 +196,6 @@ fn float(value: f64) -> Json {
 /// ```
 #[must_use]
 pub fn labels(block: &str) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
-    let mut rest = block;
-    while let Some((name, quoted)) = rest.split_once("=\"") {
-        let mut value = String::new();
-        let mut chars = quoted.char_indices();
-        let mut end = quoted.len();
-        while let Some((index, char)) = chars.next() {
-            match char {
-                '"' => {
-                    end = index + 1;
-                    break;
-                }
-                '\\' => match chars.next() {
-                    Some((_, 'n')) => value.push('\n'),
-                    Some((_, other)) => value.push(other),
-                    None => {}
-                },
-                char => value.push(char),
-            }
-        }
-        pairs.push((name.trim_start_matches(',').to_owned(), value));
-        rest = quoted.get(end..).unwrap_or_default();
-    }
-    pairs
+    let pairs = label_block::pairs(block);
+    pairs.map(|(name, value)| (name.to_owned(), label_block::unescaped(value).into_owned())).collect()
 }

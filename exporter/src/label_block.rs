@@ -1,6 +1,9 @@
 //! The grammar of what ends up in exposition text: metric names, label names, and escaped label blocks.
 //!
-//! Called by the parser on every string of a region, so that nothing a file says can break a line of output.
+//! Every string of a region is checked here when its structure is parsed, so that nothing a file says can break a line of
+//! output. Formats that have no label blocks take them apart again.
+
+use std::borrow::Cow;
 
 /// The label block of an open family's overflow series, whatever the family's label names are.
 pub(crate) const OVERFLOW: &str = "overflow=\"true\"";
@@ -37,6 +40,38 @@ pub(crate) fn check(block: &str, names: &[String]) -> Result<(), String> {
         rest = value.get(len + 1..).unwrap_or_default();
     }
     if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes too many after its labels", rest.len())) }
+}
+
+/// The pairs of a checked block, each value as it stands, escaped.
+pub(crate) fn pairs(block: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        let (name, value) = rest.split_once("=\"")?;
+        let len = value_len(value.as_bytes()).unwrap_or(value.len());
+        rest = value.get(len + 1..).unwrap_or_default();
+        Some((name.trim_start_matches(','), value.get(..len)?))
+    })
+}
+
+/// The value of a label, as it stands.
+pub(crate) fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
+    pairs(block).find(|(found, _)| *found == name).map(|(_, value)| value)
+}
+
+/// An escaped value as its author wrote it.
+pub(crate) fn unescaped(value: &str) -> Cow<'_, str> {
+    if !value.contains('\\') {
+        return Cow::Borrowed(value);
+    }
+    let mut text = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(char) = chars.next() {
+        match (char, char == '\\') {
+            (_, true) => text.extend(chars.next().map(|escaped| if escaped == 'n' { '\n' } else { escaped })),
+            (char, false) => text.push(char),
+        }
+    }
+    Cow::Owned(text)
 }
 
 /// Length of an escaped value, up to the quote that ends it; `None` where it does not end, holds a raw line feed, or a

@@ -43,6 +43,7 @@ pub use verify::{Finding, Severity};
 
 pub mod cause;
 pub mod evidence;
+pub mod exposition;
 pub mod filter;
 pub mod json;
 pub mod listing;
@@ -55,4 +56,3 @@ pub mod self_metrics;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod table;
-pub mod text;

@@ -12,7 +12,7 @@ use tachograph_layout::{Ordered, RegionState};
 use crate::Verdict;
 use crate::cause::Cause;
 use crate::promise::Promise;
-use crate::schema::{Family, Kind, Number, Schema, Series};
+use crate::schema::{Family, Kind, Number, Schema};
 
 /// A region at one moment.
 ///
@@ -154,27 +154,29 @@ impl Snapshot {
     pub fn value(&self, series: usize) -> Value<'_> {
         let Some(series) = self.schema.series.get(series) else { return Value::Info };
         let Some(family) = self.schema.families.get(series.family) else { return Value::Info };
+        self.value_at(family, series.cell)
+    }
+
+    /// The value of a series of this family, by its first cell (or line of the shared plane).
+    #[inline]
+    pub(crate) fn value_at(&self, family: &Family, cell: u64) -> Value<'_> {
         match family.kind {
-            Kind::Counter => scalar(family, self.word(series, 0)),
-            Kind::Gauge => {
-                let line = usize::try_from(series.cell).ok().and_then(|line| self.shared.get(line));
-                scalar(family, line.copied().unwrap_or(0))
-            }
+            Kind::Counter => scalar(family, word(&self.lane, cell)),
+            Kind::Gauge => scalar(family, word(&self.shared, cell)),
             Kind::UpDownCounter => {
-                let value = self.word(series, 0).wrapping_sub(self.word(series, 1));
+                let value = word(&self.lane, cell).wrapping_sub(word(&self.lane, cell.wrapping_add(1)));
                 scalar_i64(family, value.cast_signed())
             }
             Kind::HistogramBounds | Kind::HistogramExponential => {
-                let Some((sum, buckets)) = self.words(series).split_last() else { return Value::Info };
+                let cells = words(&self.lane, cell, cells_of(family));
+                let Some((sum, buckets)) = cells.split_last() else { return Value::Info };
                 let sum = if family.number == Number::F64 { f64::from_bits(*sum) } else { *sum as f64 };
                 Value::Histogram { buckets, sum: family.shown(sum) }
             }
-            Kind::StateSet => {
-                let line = usize::try_from(series.cell).ok().and_then(|line| self.shared.get(line));
-                Value::States(line.copied().unwrap_or(0))
-            }
+            Kind::StateSet => Value::States(word(&self.shared, cell)),
             Kind::WatermarkMax | Kind::WatermarkMin => {
-                match extreme(family, self.word(series, 0).max(self.word(series, 1))) {
+                let highest = word(&self.lane, cell).max(word(&self.lane, cell.wrapping_add(1)));
+                match extreme(family, highest) {
                     Some(value) => value,
                     None if family.kind == Kind::WatermarkMin => Value::F64(f64::NAN),
                     None if family.number == Number::F64 => Value::F64(0.0),
@@ -194,23 +196,27 @@ impl Snapshot {
         if !matches!(family.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
             return None;
         }
-        Some((extreme(family, self.word(series, 2))?, self.word(series, 3)))
+        let cell = |index| word(&self.lane, series.cell.wrapping_add(index));
+        Some((extreme(family, cell(2))?, cell(3)))
     }
 
     /// Gives the two buffers back, for [`crate::RegionReader::recycle`].
     pub(crate) fn into_buffers(self) -> (Vec<u64>, Vec<u64>) {
         (self.lane, self.shared)
     }
+}
 
-    fn words(&self, series: &Series) -> &[u64] {
-        let Ok(start) = usize::try_from(series.cell) else { return &[] };
-        let end = start.saturating_add(series.cells as usize);
-        self.lane.get(start..end).unwrap_or_default()
-    }
+/// So many cells of a plane; none where they are not all there.
+#[inline]
+fn words(plane: &[u64], cell: u64, count: usize) -> &[u64] {
+    let Ok(start) = usize::try_from(cell) else { return &[] };
+    plane.get(start..start.saturating_add(count)).unwrap_or_default()
+}
 
-    fn word(&self, series: &Series, index: usize) -> u64 {
-        self.words(series).get(index).copied().unwrap_or(0)
-    }
+/// One cell of a plane; 0 where there is none.
+#[inline]
+fn word(plane: &[u64], cell: u64) -> u64 {
+    usize::try_from(cell).ok().and_then(|cell| plane.get(cell)).copied().unwrap_or(0)
 }
 
 /// Cells that a series of a family owns, from what the owned family tells.

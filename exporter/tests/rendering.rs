@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use tachograph_exporter::exposition::{Exposition, Format};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::{self, Now, RegionEntry};
 use tachograph_exporter::plan::{Options, Plan, PlanError, Source};
-use tachograph_exporter::{Family, Kind, Number, RegionInfo, Schema, Series, Snapshot, Verdict, table, text};
+use tachograph_exporter::{Family, Kind, Number, RegionInfo, Schema, Series, Snapshot, Verdict, table};
 
 /// Builds a snapshot family by family.
 #[derive(Default)]
@@ -64,7 +65,7 @@ fn bounds(name: &str, bounds: &[f64]) -> Family {
 fn rendered(sources: &[Source], options: &Options) -> (String, Vec<String>) {
     let plan = Plan::new(sources, options).expect("a plan");
     let mut out = Vec::new();
-    assert!(text::render(&plan, sources, &mut out));
+    assert!(Exposition::new(Format::Text).render(&plan, sources, &mut out));
     let lines = out.iter().filter(|byte| **byte == b'\n').count();
     let comments = out.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"#")).count();
     assert_eq!(plan.lines(), lines - comments);
@@ -215,6 +216,107 @@ app_wait_seconds_count{q="x",tacho_region="mc-0"} 4
 }
 
 #[test]
+fn every_kind_in_openmetrics_to_the_byte() {
+    let mut builder = every_kind();
+    for family in &mut builder.schema.families {
+        family.unit = if family.name.contains("seconds") { "seconds".to_owned() } else { String::new() };
+    }
+    for series in &mut builder.schema.series {
+        series.created_realtime_ns = 1_520_430_000_123_456_789;
+    }
+    let sources = [builder.build("mc-0", 1)];
+    let plan = Plan::new(&sources, &Options::default()).expect("a plan");
+    let mut out = Vec::new();
+    let exposition = Exposition { created: true, ..Exposition::new(Format::OpenMetrics) };
+    assert!(exposition.render(&plan, &sources, &mut out));
+    let expected = r#"# TYPE app_build info
+# HELP app_build Build.
+app_build_info{version="1",tacho_region="mc-0"} 1
+# TYPE app_busy_seconds counter
+# UNIT app_busy_seconds seconds
+# HELP app_busy_seconds Time busy.
+app_busy_seconds_total{tacho_region="mc-0"} 0.005
+app_busy_seconds_created{tacho_region="mc-0"} 1520430000.123
+# TYPE app_depth gauge
+# HELP app_depth Depth.
+app_depth{tacho_region="mc-0"} -5
+# TYPE app_live gauge
+# HELP app_live Live.
+app_live{tacho_region="mc-0"} 7
+# TYPE app_low gauge
+# HELP app_low Lowest.
+app_low{tacho_region="mc-0"} NaN
+# TYPE app_mode stateset
+# HELP app_mode What it does.
+app_mode{tacho_region="mc-0",app_mode="idle"} 0
+app_mode{tacho_region="mc-0",app_mode="bu\"sy\\"} 1
+# TYPE app_peak gauge
+# HELP app_peak Highest.
+app_peak{tacho_region="mc-0"} 0
+# TYPE app_ratio gauge
+# HELP app_ratio Ratio.
+app_ratio{tacho_region="mc-0"} +Inf
+# TYPE app_served counter
+# HELP app_served Help.
+app_served_total{kind="a",tacho_region="mc-0"} 18446744073709551615
+app_served_created{kind="a",tacho_region="mc-0"} 1520430000.123
+app_served_total{kind="b",tacho_region="mc-0"} 0
+app_served_created{kind="b",tacho_region="mc-0"} 1520430000.123
+# TYPE app_size_bytes histogram
+# HELP app_size_bytes Help.
+app_size_bytes_bucket{tacho_region="mc-0",le="10.0"} 3
+app_size_bytes_bucket{tacho_region="mc-0",le="1e+06"} 5
+app_size_bytes_bucket{tacho_region="mc-0",le="+Inf"} 6
+app_size_bytes_sum{tacho_region="mc-0"} 2.0001005e+06
+app_size_bytes_count{tacho_region="mc-0"} 6
+app_size_bytes_created{tacho_region="mc-0"} 1520430000.123
+# TYPE app_spent_seconds counter
+# UNIT app_spent_seconds seconds
+# HELP app_spent_seconds Time spent.
+app_spent_seconds_total{tacho_region="mc-0"} 1234.5
+app_spent_seconds_created{tacho_region="mc-0"} 1520430000.123
+# TYPE app_wait_seconds histogram
+# UNIT app_wait_seconds seconds
+# HELP app_wait_seconds Time waited.
+app_wait_seconds_bucket{q="x",tacho_region="mc-0",le="1.0"} 1
+app_wait_seconds_bucket{q="x",tacho_region="mc-0",le="2.0"} 1
+app_wait_seconds_bucket{q="x",tacho_region="mc-0",le="4.0"} 3
+app_wait_seconds_bucket{q="x",tacho_region="mc-0",le="+Inf"} 4
+app_wait_seconds_sum{q="x",tacho_region="mc-0"} 9.5
+app_wait_seconds_count{q="x",tacho_region="mc-0"} 4
+app_wait_seconds_created{q="x",tacho_region="mc-0"} 1520430000.123
+# EOF
+"#;
+    assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+}
+
+#[test]
+fn what_a_strict_reader_would_refuse_is_left_out_of_openmetrics() {
+    let negative = bounds("neg_seconds", &[-1.0, 1.0]);
+    let falling = Family::new("fell_total", "Help.", Kind::Counter, Number::F64);
+    let sources = [Builder::default()
+        .family(falling, &[("", &[f64::NAN.to_bits()]), ("", &[(-1.0_f64).to_bits()])])
+        .family(negative, &[("", &[1, 0, 0, (-3.0_f64).to_bits()])])
+        .family(bounds("sum_seconds", &[1.0]), &[("", &[1, 0, (-3.0_f64).to_bits()])])
+        .build("r", 0)];
+    let plan = Plan::new(&sources, &Options { region_label: String::new() }).expect("a plan");
+    let mut out = Vec::new();
+    assert!(Exposition::new(Format::OpenMetrics).render(&plan, &sources, &mut out));
+    let body = String::from_utf8(out).expect("UTF-8");
+    let samples: Vec<&str> = body.lines().filter(|line| !line.starts_with('#')).collect();
+    let expected = [
+        "neg_seconds_bucket{le=\"-1.0\"} 1",
+        "neg_seconds_bucket{le=\"1.0\"} 1",
+        "neg_seconds_bucket{le=\"+Inf\"} 1",
+        "sum_seconds_bucket{le=\"1.0\"} 1",
+        "sum_seconds_bucket{le=\"+Inf\"} 1",
+    ];
+    assert_eq!(samples, expected);
+    // Text 0.0.4 has no such rule.
+    assert!(rendered(&sources, &Options { region_label: String::new() }).0.contains("neg_seconds_sum -3\n"));
+}
+
+#[test]
 fn help_and_labels_survive_the_way_through_the_format() {
     let help = "a\\b \"c\"\nd\re";
     let family = Family { help: help.to_owned(), label_names: vec!["l".into()], ..counter("app_x_total") };
@@ -311,12 +413,12 @@ fn a_plan_stands_until_structure_or_regions_change() {
     let next = Source::region(Arc::new(next));
     assert!(plan.fits(std::slice::from_ref(&next)));
     let mut out = Vec::new();
-    assert!(text::render(&plan, std::slice::from_ref(&next), &mut out));
+    assert!(Exposition::new(Format::Text).render(&plan, std::slice::from_ref(&next), &mut out));
     assert!(out.ends_with(b" 2\n"));
     out.clear();
     // An equal structure that is another one: the plan can't know, and refuses.
     for other in [vec![make(1)], vec![next.clone(), make(1)], vec![]] {
-        assert!(!plan.fits(&other) && !text::render(&plan, &other, &mut out) && out.is_empty());
+        assert!(!plan.fits(&other) && !Exposition::new(Format::Text).render(&plan, &other, &mut out) && out.is_empty());
     }
     let own = Source::own(Arc::clone(&next.snapshot));
     assert!(!plan.fits(&[own]));

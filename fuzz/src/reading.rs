@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, fcntl};
+use tachograph_exporter::exposition::{Exposition, Format};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::{self, Now, RegionEntry};
 use tachograph_exporter::plan::{Options, Plan, Source};
-use tachograph_exporter::{RegionReader, Snapshot, Value, table, text};
+use tachograph_exporter::{RegionReader, Snapshot, Value, table};
 
 use crate::packed::{Case, Lock, NAME};
 
@@ -177,7 +178,7 @@ fn render(snapshot: Snapshot, len: u64) {
     let sources = [Source::region(Arc::new(snapshot))];
     let Ok(plan) = Plan::new(&sources, &Options::default()) else { return };
     let mut body = Vec::new();
-    assert!(text::render(&plan, &sources, &mut body), "the plan was made for these sources");
+    assert!(Exposition::new(Format::Text).render(&plan, &sources, &mut body), "the plan was made for these sources");
     assert!(body.len() as u64 <= most_text(len), "{} bytes of text for {len}", body.len());
     check_text(&body);
 }

@@ -9,8 +9,9 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{Matcher as PeerMatcher, PrometheusBuilder};
 use tachograph::recorder::{Builder, Matcher, Recorder};
 use tachograph::{Buckets, Region};
+use tachograph_exporter::exposition::{Exposition as Rendering, Format};
 use tachograph_exporter::plan::{Options, Plan, Source};
-use tachograph_exporter::{RegionReader, Severity, text};
+use tachograph_exporter::{RegionReader, Severity};
 use tachograph_tests::exposition::Exposition;
 use tachograph_tests::tmpfs;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -66,7 +67,7 @@ impl Bench {
         let plan = Plan::new(&sources, &Options::default()).expect("one region");
         assert!(plan.clashes().is_empty(), "{:?}", plan.clashes());
         let mut out = Vec::new();
-        assert!(text::render(&plan, &sources, &mut out));
+        assert!(Rendering::new(Format::Text).render(&plan, &sources, &mut out));
         String::from_utf8(out).expect("UTF-8")
     }
 

@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tachograph::{Buckets, Region};
+use tachograph_exporter::exposition::{Exposition, Format};
 use tachograph_exporter::plan::{Options, Plan, Source};
-use tachograph_exporter::{RegionReader, Snapshot, Value, text};
+use tachograph_exporter::{RegionReader, Snapshot, Value};
 
 const THREADS: u64 = 8;
 const EACH: u64 = 50_000;
@@ -25,7 +26,7 @@ fn shown(snapshot: Snapshot, name: &str) -> (u64, u64) {
     let sources = [Source::own(snapshot.into())];
     let plan = Plan::new(&sources, &Options::default()).expect("one region");
     let mut out = Vec::new();
-    assert!(text::render(&plan, &sources, &mut out));
+    assert!(Exposition::new(Format::Text).render(&plan, &sources, &mut out));
     let text = String::from_utf8(out).expect("UTF-8");
     let number = |prefix: String| {
         let line = text.lines().find_map(|line| line.strip_prefix(&prefix)).expect("the line");

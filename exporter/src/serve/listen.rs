@@ -9,6 +9,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
 
 /// An address to listen on.
@@ -116,6 +118,27 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
     Ok(Listener::Unix(UnixListener::bind(path)?, path.to_owned()))
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// A process of this machine, by a loopback address or a unix socket.
+    Local,
+    /// Any other.
+    Remote,
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        if stream.remote_addr().ip().to_canonical().is_loopback() { Self::Local } else { Self::Remote }
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(_: IncomingStream<'_, UnixListener>) -> Self {
+        Self::Local
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub(super) enum Listener {
@@ -145,9 +168,13 @@ impl Listener {
     pub(super) async fn serve(self, router: axum::Router, ended: impl Future<Output = ()> + Send + 'static) {
         let address = self.address();
         let result = match self {
-            Self::Tcp(listener, _) => axum::serve(listener, router).with_graceful_shutdown(ended).await,
+            Self::Tcp(listener, _) => {
+                let service = router.into_make_service_with_connect_info::<Peer>();
+                axum::serve(listener, service).with_graceful_shutdown(ended).await
+            }
             Self::Unix(listener, path) => {
-                let result = axum::serve(listener, router).with_graceful_shutdown(ended).await;
+                let service = router.into_make_service_with_connect_info::<Peer>();
+                let result = axum::serve(listener, service).with_graceful_shutdown(ended).await;
                 // Left there, it would only look alive.
                 let _ = std::fs::remove_file(path);
                 result

@@ -5,7 +5,9 @@
 //! in flight finish. Regions are read on a thread that may block, never on the runtime's own.
 
 mod coalesce;
+mod compress;
 mod listen;
+mod negotiate;
 mod routes;
 mod scrape;
 
@@ -20,6 +22,7 @@ use crate::Directories;
 use crate::plan::{Options, REGION_LABEL};
 use crate::self_metrics::SelfMetricsError;
 
+pub use compress::Compression;
 pub use listen::{BindError, Listen, ListenError};
 pub use scrape::{ScrapeError, Scraper};
 
@@ -44,6 +47,12 @@ pub struct Config {
     pub region_dirs: Vec<PathBuf>,
     /// Name of the label that says which region a series comes from; empty for none.
     pub region_label: String,
+    /// When a body is compressed for who takes gzip.
+    pub compression: Compression,
+    /// How much: 1 (fast) to 9 (small).
+    pub compression_level: u32,
+    /// Whether OpenMetrics has `_created` lines.
+    pub created: bool,
 }
 
 impl Default for Config {
@@ -54,6 +63,9 @@ impl Default for Config {
             max_requests: 40,
             region_dirs: Vec::new(),
             region_label: REGION_LABEL.to_owned(),
+            compression: Compression::default(),
+            compression_level: 1,
+            created: false,
         }
     }
 }
@@ -79,6 +91,9 @@ impl Config {
             problems.push(format!("--web.telemetry-path {path:?}: a path such as /metrics is needed"));
         } else if routes::is_taken(path) {
             problems.push(format!("--web.telemetry-path {path}: the exporter answers that path itself"));
+        }
+        if !(1..=9).contains(&self.compression_level) {
+            problems.push(format!("--web.compression-level {}: 1 to 9 is needed", self.compression_level));
         }
         let label = &self.region_label;
         // The default starts with `tacho_`, which no family's own label may.
@@ -140,7 +155,7 @@ impl Server {
             listeners.push(address.bind().await?);
         }
         let scraper = Arc::new(Scraper::new(config.directories(), config.options())?);
-        let app = routes::App::new(scraper, &config.telemetry_path, config.max_requests);
+        let app = routes::App::new(scraper, config);
         Ok(Self { listeners, app: Arc::new(app) })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -16,16 +16,21 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::coalesce::Coalescer;
-use super::scrape::Scraper;
+use super::compress::{Compression, gzip};
+use super::listen::Peer;
+use super::scrape::{ScrapeError, Scraper};
+use super::{Config, negotiate};
+use crate::exposition::{Exposition, Selection};
 use crate::filter::Filter;
-use crate::text;
 
 /// What all requests share.
 pub(super) struct App {
     scraper: Arc<Scraper>,
-    renders: Coalescer<Result<Bytes, Arc<str>>>,
+    renders: Coalescer<Wanted, Result<Bytes, Failed>>,
     telemetry_path: String,
     max_requests: usize,
+    compression: Compression,
+    created: bool,
     places: Arc<Semaphore>,
     /// The page asks for whole listings, one at a time.
     listings: Semaphore,
@@ -37,21 +42,45 @@ impl std::fmt::Debug for App {
     }
 }
 
+/// What a request to `/metrics` wants: requests that want the same share its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Wanted {
+    exposition: Exposition,
+    gzip: bool,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone)]
+struct Failed {
+    status: StatusCode,
+    reason: Arc<str>,
+}
+
 impl App {
-    pub(super) fn new(scraper: Arc<Scraper>, telemetry_path: &str, max_requests: usize) -> Self {
+    pub(super) fn new(scraper: Arc<Scraper>, config: &Config) -> Self {
         let rendering = Arc::clone(&scraper);
-        let renders = Coalescer::new(move || {
-            rendering.metrics().map(Bytes::from).map_err(|error| {
-                tracing::error!(%error, "a scrape failed");
-                Arc::from(error.to_string())
+        let level = config.compression_level;
+        let renders = Coalescer::new(move |wanted: &Wanted| {
+            let rendered = rendering.metrics(&wanted.exposition);
+            let body = rendered.map(|body| if wanted.gzip { gzip(&body, level) } else { body });
+            body.map(Bytes::from).map_err(|error| {
+                let unknown = matches!(error, ScrapeError::UnknownRegion { .. });
+                if !unknown {
+                    tracing::error!(%error, "a scrape failed");
+                }
+                let status = if unknown { StatusCode::NOT_FOUND } else { StatusCode::INTERNAL_SERVER_ERROR };
+                Failed { status, reason: Arc::from(error.to_string()) }
             })
         });
+        let max_requests = config.max_requests;
         let places = if max_requests == 0 { Semaphore::MAX_PERMITS } else { max_requests.min(Semaphore::MAX_PERMITS) };
         Self {
             scraper,
             renders,
-            telemetry_path: telemetry_path.to_owned(),
+            telemetry_path: config.telemetry_path.clone(),
             max_requests,
+            compression: config.compression,
+            created: config.created,
             places: Arc::new(Semaphore::new(places)),
             listings: Semaphore::new(1),
         }
@@ -84,24 +113,78 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+async fn metrics(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let Ok(place) = Arc::clone(&app.places).try_acquire_owned() else {
         let text = format!("limit of concurrent requests reached ({}), try again later\n", app.max_requests);
         return plain(StatusCode::SERVICE_UNAVAILABLE, text);
     };
+    let selection = match selection(query.as_deref().unwrap_or_default()) {
+        Ok(selection) => selection,
+        Err(reason) => return plain(StatusCode::BAD_REQUEST, reason),
+    };
+    let (format, content_type) = negotiate::format(&list(&headers, header::ACCEPT));
+    let takes_gzip = negotiate::takes_gzip(&list(&headers, header::ACCEPT_ENCODING));
+    let gzip = takes_gzip && app.compression.applies(peer);
+    let wanted = Wanted { exposition: Exposition { format, created: app.created, selection }, gzip };
+    let render = app.renders.take(wanted);
     let rendered = match scrape_timeout(&headers) {
-        None => app.renders.take().await,
-        Some(timeout) => match tokio::time::timeout(timeout, app.renders.take()).await {
+        None => render.await,
+        Some(timeout) => match tokio::time::timeout(timeout, render).await {
             Ok(rendered) => rendered,
             // The scraper is about to give up: it gets a reason instead of a broken connection.
             Err(_) => return plain(StatusCode::SERVICE_UNAVAILABLE, "not rendered within the scrape timeout\n"),
         },
     };
     match rendered {
-        Some(Ok(body)) => reply(StatusCode::OK, text::CONTENT_TYPE, Bytes::from_owner(Placed { body, _place: place })),
-        Some(Err(error)) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        Some(Ok(body)) => {
+            let mut response = reply(StatusCode::OK, &content_type, Bytes::from_owner(Placed { body, _place: place }));
+            let headers = response.headers_mut();
+            headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+            if gzip {
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            }
+            response
+        }
+        Some(Err(Failed { status, reason })) => plain(status, format!("{reason}\n")),
         None => plain(StatusCode::INTERNAL_SERVER_ERROR, "internal error: rendering failed; the log says more\n"),
     }
+}
+
+/// All values of a header that is a list.
+fn list(headers: &HeaderMap, name: HeaderName) -> String {
+    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    values.join(",")
+}
+
+/// What a query selects: `region=` and `name[]=`, each any number of times.
+fn selection(query: &str) -> Result<Selection, String> {
+    let mut selection = Selection::default();
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        let names = match &*key {
+            "region" | "region[]" => &mut selection.regions,
+            "name[]" | "name" => &mut selection.names,
+            _ => {
+                return Err(format!(
+                    "unknown parameter {key:?}: ?region=NAME and ?name[]=METRIC may be given, each repeatedly\n"
+                ));
+            }
+        };
+        if value.is_empty() {
+            return Err(format!("parameter {key:?} is empty: it needs a name\n"));
+        }
+        names.push(value.into_owned());
+    }
+    // The same selection in another order is the same.
+    for names in [&mut selection.regions, &mut selection.names] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    Ok(selection)
 }
 
 /// A body with the place of its request, which is free again once the last byte is handed to the kernel: a client that
@@ -131,7 +214,7 @@ async fn regions(State(app): State<Arc<App>>) -> Response {
 
 /// What may be asked of a region's values.
 #[derive(Deserialize)]
-struct Wanted {
+struct ValuesWanted {
     filter: Option<String>,
     limit: Option<usize>,
 }
@@ -142,7 +225,7 @@ const MOST_SERIES: usize = 10_000;
 async fn values(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
+    wanted: Result<Query<ValuesWanted>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let Query(wanted) = match wanted {
         Ok(wanted) => wanted,
@@ -197,10 +280,12 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response {
     reply(status, "text/plain; charset=utf-8", text)
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response {
+fn reply(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response {
     let body = body.into();
+    // Always ASCII: it is made of our own words.
+    let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("text/plain"));
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CONTENT_TYPE, content_type),
         (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     ];
@@ -217,7 +302,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let directories = Directories::from_args(vec![directory.path().to_owned()]);
         let scraper = Arc::new(Scraper::new(directories, Options::default()).unwrap());
-        (directory, App::new(scraper, "/metrics", max_requests))
+        (directory, App::new(scraper, &Config { max_requests, ..Config::default() }))
+    }
+
+    async fn ask(app: &Arc<App>, headers: HeaderMap) -> Response {
+        metrics(State(Arc::clone(app)), ConnectInfo(Peer::Local), RawQuery(None), headers).await
     }
 
     #[tokio::test]
@@ -225,16 +314,16 @@ mod tests {
         let (_directory, app) = app(1);
         let app = Arc::new(app);
         let place = app.places.try_acquire().unwrap();
-        let refused = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
+        let refused = ask(&app, HeaderMap::new()).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(place);
         // A body that is not sent keeps its place.
-        let unsent = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
+        let unsent = ask(&app, HeaderMap::new()).await;
         assert_eq!(unsent.status(), StatusCode::OK);
-        let refused = metrics(State(Arc::clone(&app)), HeaderMap::new()).await;
+        let refused = ask(&app, HeaderMap::new()).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(unsent);
-        assert_eq!(metrics(State(app), HeaderMap::new()).await.status(), StatusCode::OK);
+        assert_eq!(ask(&app, HeaderMap::new()).await.status(), StatusCode::OK);
     }
 
     #[tokio::test]
@@ -242,15 +331,26 @@ mod tests {
         let (_directory, mut app) = app(0);
         let (let_go, wait) = std::sync::mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
-        app.renders = Coalescer::new(move || {
+        app.renders = Coalescer::new(move |_: &Wanted| {
             let _ = wait.lock().unwrap().recv();
             Ok(Bytes::new())
         });
         let mut headers = HeaderMap::new();
         headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("0.02"));
-        let late = metrics(State(Arc::new(app)), headers).await;
+        let late = ask(&Arc::new(app), headers).await;
         assert_eq!(late.status(), StatusCode::SERVICE_UNAVAILABLE);
         drop(let_go);
+    }
+
+    #[test]
+    fn a_query_selects_or_says_what_is_wrong_with_it() {
+        let picked = selection("region=b&name%5B%5D=x_total&region=a&region=b").expect("a selection");
+        assert_eq!(picked, Selection { regions: vec!["a".into(), "b".into()], names: vec!["x_total".into()] });
+        assert!(selection("").expect("all").is_all());
+        for (query, said) in [("names[]=x", "\"names[]\""), ("region=", "empty"), ("x", "?region=NAME")] {
+            let reason = selection(query).expect_err(query);
+            assert!(reason.contains(said), "{query}: {reason}");
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
 use crate::listing::{Listing, chain};
 use crate::plan::{Options, Plan, PlanError, Source};
 use crate::self_metrics::{Seen, SelfMetrics, SelfMetricsError};
-use crate::{Directories, Problem, ReadError, RegionInfo, RegionReader, Scan, Snapshot, Verdict, text};
+use crate::{Directories, Problem, ReadError, RegionInfo, RegionReader, Scan, Snapshot, Verdict};
 
 /// Why a scrape gave no body.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,12 @@ pub enum ScrapeError {
     /// The exporter's own metrics can't be had.
     #[error(transparent)]
     SelfMetrics(#[from] SelfMetricsError),
+    /// None of the regions that were asked for is there.
+    #[error("no region {names}: `tacho ls` lists those that are there")]
+    UnknownRegion {
+        /// Their names, joined by commas.
+        names: String,
+    },
     /// The plan that was just made does not fit its sources: a fault of the exporter.
     #[error("internal error: the plan does not fit its regions")]
     Misfit,
@@ -32,10 +39,11 @@ pub enum ScrapeError {
 /// Renders all regions of its directories.
 ///
 /// ```
+/// use tachograph_exporter::exposition::{Exposition, Format};
 /// use tachograph_exporter::{Directories, plan::Options, serve::Scraper};
 /// let directory = tempfile::tempdir()?;
 /// let scraper = Scraper::new(Directories::from_args(vec![directory.path().into()]), Options::default())?;
-/// let body = String::from_utf8(scraper.metrics()?)?;
+/// let body = String::from_utf8(scraper.metrics(&Exposition::new(Format::Text))?)?;
 /// assert!(body.contains("tacho_scrapes_total 1\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -79,20 +87,21 @@ impl Scraper {
         Ok(Self { directories, options, own: SelfMetrics::new()?, state: Mutex::default() })
     }
 
-    /// The body of `/metrics`, in text format 0.0.4.
+    /// The body of `/metrics`.
     ///
     /// # Errors
     /// [`ScrapeError`] where nothing can be rendered; one region that can't be read is no such reason.
-    pub fn metrics(&self) -> Result<Vec<u8>, ScrapeError> {
+    pub fn metrics(&self, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
         let start = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.own.count_scrape();
-        let body = self.render(&mut state);
-        self.own.scrape_ended(start.elapsed(), body.is_err());
+        let body = self.render(&mut state, exposition);
+        let failed = matches!(&body, Err(error) if !matches!(error, ScrapeError::UnknownRegion { .. }));
+        self.own.scrape_ended(start.elapsed(), failed);
         body
     }
 
-    fn render(&self, state: &mut State) -> Result<Vec<u8>, ScrapeError> {
+    fn render(&self, state: &mut State, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
         let Scan { regions, mut problems } = self.directories.scan();
         let mut views = Vec::new();
         let mut unreadable = Vec::new();
@@ -123,12 +132,20 @@ impl Scraper {
         // Only now is it known what was left out; the structure is the same, so the plan still fits.
         self.own.set_clashes(plan.clashes().len());
         sources[0] = Source::own(Arc::new(self.own.snapshot()?));
-        let mut body = Vec::with_capacity(state.body_len + state.body_len / 16);
-        if !text::render(plan, &sources, &mut body) {
+        let unknown = exposition.selection.unknown_regions(&sources);
+        if !unknown.is_empty() && unknown.len() == exposition.selection.regions.len() {
+            return Err(ScrapeError::UnknownRegion { names: unknown.join(", ") });
+        }
+        // Of a selection nothing is known beforehand, and it is no measure for the next one.
+        let guess = if exposition.selection.is_all() { state.body_len } else { 0 };
+        let mut body = Vec::with_capacity(guess + guess / 16);
+        if !exposition.render(plan, &sources, &mut body) {
             return Err(ScrapeError::Misfit);
         }
         drop(sources);
-        state.body_len = body.len();
+        if exposition.selection.is_all() {
+            state.body_len = body.len();
+        }
         let clashes: Vec<String> = plan.clashes().iter().map(ToString::to_string).collect();
         state.log(&problems, clashes, &views);
         for view in &mut views {

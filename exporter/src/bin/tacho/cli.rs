@@ -88,11 +88,29 @@ pub(crate) struct Serve {
     /// Name of the label that says which region a series comes from; empty for none, which one region allows
     #[arg(long = "region-label", value_name = "NAME", default_value = tachograph_exporter::plan::REGION_LABEL)]
     pub(crate) region_label: String,
+    /// Compress bodies by gzip for scrapers that take it: auto leaves those on this machine plain bytes, which reach them
+    /// sooner than compressing takes
+    #[arg(long = "web.compression", value_name = "WHEN", default_value = "auto")]
+    pub(crate) compression: CompressionChoice,
+    /// How much to compress: 1 (fast) to 9 (small)
+    #[arg(long = "web.compression-level", value_name = "LEVEL", default_value_t = 1)]
+    pub(crate) compression_level: u32,
+    /// Say in OpenMetrics when counters and histograms were created, in `_created` lines. Prometheus may store each as a
+    /// series
+    #[arg(long = "openmetrics.created")]
+    pub(crate) created: bool,
     /// Check the flags, then exit: 0 where they can be served, 2 where not
     #[arg(long = "config.check")]
     pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) log: Log,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum CompressionChoice {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +194,8 @@ pub(crate) enum ShowFormat {
     Table,
     /// Prometheus' text format 0.0.4, as /metrics shows it
     Prom,
+    /// OpenMetrics text 1.0.0
+    Openmetrics,
 }
 
 #[derive(Debug, Args)]

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use tachograph_exporter::serve::{Config, ServeError, Server};
+use tachograph_exporter::serve::{Compression, Config, ServeError, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Log, LogFormat, LogLevel, Serve};
+use crate::cli::{CompressionChoice, Log, LogFormat, LogLevel, Serve};
 use crate::output;
 
 /// Bad usage.
@@ -18,6 +18,13 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         max_requests: args.max_requests,
         region_dirs: args.directories.region_dirs.clone(),
         region_label: args.region_label.clone(),
+        compression: match args.compression {
+            CompressionChoice::Auto => Compression::Auto,
+            CompressionChoice::Always => Compression::Always,
+            CompressionChoice::Never => Compression::Never,
+        },
+        compression_level: args.compression_level,
+        created: args.created,
     };
     let problems = config.problems();
     for problem in &problems {

@@ -5,10 +5,11 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tachograph_exporter::exposition::{Exposition, Format};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::{self, Now, RegionEntry};
 use tachograph_exporter::plan::{Options, Plan, Source};
-use tachograph_exporter::{RegionInfo, Snapshot, Verdict, table, text};
+use tachograph_exporter::{RegionInfo, Snapshot, Verdict, table};
 
 use crate::cli::{Show, ShowFormat};
 use crate::output::{self, FOUND};
@@ -51,10 +52,11 @@ pub(crate) fn run(args: &Show) -> ExitCode {
             ),
             code,
         ),
-        ShowFormat::Prom => match prom(snapshot, &filter) {
-            // A comment, which every parser of that format skips.
+        ShowFormat::Prom | ShowFormat::Openmetrics => match exposed(snapshot, &filter, args.format) {
             Ok(body) => {
-                let mut out = dead.map_or_else(Vec::new, |line| format!("# {line}\n").into_bytes());
+                // A comment, which every parser of the text format skips; OpenMetrics has none.
+                let comment = dead.filter(|_| matches!(args.format, ShowFormat::Prom));
+                let mut out = comment.map_or_else(Vec::new, |line| format!("# {line}\n").into_bytes());
                 out.extend_from_slice(&body);
                 if std::io::stdout().is_terminal() {
                     // What a region says must not drive a terminal; a pipe gets the bytes as they are.
@@ -86,7 +88,12 @@ fn dead_line(region: &RegionInfo, now: Now) -> Option<String> {
 }
 
 /// The same bytes that `/metrics` would show of it.
-fn prom(mut snapshot: Snapshot, filter: &Filter) -> Result<Vec<u8>, tachograph_exporter::plan::PlanError> {
+fn exposed(
+    mut snapshot: Snapshot,
+    filter: &Filter,
+    format: ShowFormat,
+) -> Result<Vec<u8>, tachograph_exporter::plan::PlanError> {
+    let format = if matches!(format, ShowFormat::Openmetrics) { Format::OpenMetrics } else { Format::Text };
     let schema = Arc::make_mut(&mut snapshot.schema);
     for family in &mut schema.families {
         if !filter.matches(&family.name) {
@@ -96,7 +103,7 @@ fn prom(mut snapshot: Snapshot, filter: &Filter) -> Result<Vec<u8>, tachograph_e
     let sources = [Source::region(Arc::new(snapshot))];
     let plan = Plan::new(&sources, &Options::default())?;
     let mut body = Vec::new();
-    text::render(&plan, &sources, &mut body);
+    Exposition::new(format).render(&plan, &sources, &mut body);
     for clash in plan.clashes() {
         output::say(&clash.to_string());
     }

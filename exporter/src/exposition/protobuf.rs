@@ -1,0 +1,347 @@
+//! Delimited protobuf: `io.prometheus.client.MetricFamily` messages, each behind its length
+//! (<https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>).
+//!
+//! The one format that carries native histograms: an exponential histogram has its native buckets and, beside them, the
+//! classic ones of the text formats. Labels are encoded once a plan; a render copies them and encodes numbers.
+
+use prost::encoding::{encode_varint, encoded_len_varint};
+use tachograph_layout::exponential_index;
+
+use super::selection::{Selection, Wanted, families};
+use crate::label_block;
+use crate::plan::{Block, Op, Plan, Source};
+use crate::schema::{Family, Kind};
+use crate::{Series, Value};
+
+/// The label pairs of all series of a plan, encoded.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    arena: Vec<u8>,
+    /// For each series, in the plan's order, how many bytes are its own.
+    lengths: Vec<u32>,
+}
+
+// A field's number and wire type, as one byte.
+const fn varint(field: u8) -> u8 {
+    field << 3
+}
+
+const fn fixed64(field: u8) -> u8 {
+    field << 3 | 1
+}
+
+const fn bytes(field: u8) -> u8 {
+    field << 3 | 2
+}
+
+/// Numbers of the fields that stand in more than one place.
+const LABEL: u8 = 1;
+const VALUE: u8 = 1;
+
+pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out: &mut Vec<u8>) {
+    let labels = plan.labels.get_or_init(|| Labels::of(plan, sources));
+    // Families come in the order of their labels; those that are not wanted are passed over.
+    let mut cursor = Cursor { labels, series: 0, at: 0 };
+    for (planned, family) in families(plan, sources, selection) {
+        let begin = out.len();
+        let mut any = false;
+        message(out, |out| {
+            head(out, family);
+            for block in plan.blocks.get(planned.blocks.clone()).unwrap_or_default() {
+                let Some(source) = sources.get(block.source) else { continue };
+                let Some(wanted) = Wanted::of(selection, source) else { continue };
+                any |= metrics(plan, block, source, &wanted, &mut cursor, out);
+            }
+        });
+        if !any {
+            out.truncate(begin);
+        }
+    }
+}
+
+/// Name, HELP, type and unit of a family.
+fn head(out: &mut Vec<u8>, family: &Family) {
+    let kind = match family.kind {
+        Kind::Counter => 0,
+        Kind::HistogramBounds | Kind::HistogramExponential => 4,
+        Kind::Gauge | Kind::UpDownCounter | Kind::Info | Kind::StateSet | Kind::WatermarkMax | Kind::WatermarkMin => 1,
+    };
+    text(out, 1, &family.name);
+    text(out, 2, &family.help);
+    out.extend_from_slice(&[varint(3), kind]);
+    text(out, 5, &family.unit);
+}
+
+/// Appends the metrics of one block; whether there were any.
+fn metrics(
+    plan: &Plan,
+    block: &Block,
+    source: &Source,
+    wanted: &Wanted<'_>,
+    cursor: &mut Cursor<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
+    let snapshot = &source.snapshot;
+    let Some(family) = snapshot.schema.families.get(block.family) else { return false };
+    let all = snapshot.schema.series.get(family.series.clone()).unwrap_or_default();
+    let cells = plan.cells.get(block.series.clone()).unwrap_or_default();
+    let native = Native::of(family);
+    let mut any = false;
+    for ((index, cell), series) in block.series.clone().zip(cells).zip(all) {
+        if !wanted.wants(&series.labels) {
+            continue;
+        }
+        let labels = cursor.labels_of(index);
+        let mut gauge = |value: f64| metric(out, labels, bytes(2), |out| double(out, VALUE, value));
+        match snapshot.value_at(family, *cell) {
+            Value::States(states) => {
+                for (op, state) in block.ops.iter().zip(&family.states) {
+                    let Op::State(bit) = op else { continue };
+                    let on = states >> (*bit).min(63) & 1 == 1;
+                    out.push(bytes(4));
+                    message(out, |out| {
+                        out.extend_from_slice(labels);
+                        label(out, &family.name, state);
+                        out.push(bytes(2));
+                        message(out, |out| double(out, VALUE, f64::from(u8::from(on))));
+                    });
+                }
+            }
+            Value::Histogram { buckets, sum } => metric(out, labels, bytes(7), |out| {
+                histogram(out, family, native.as_ref(), &block.ops, buckets, sum);
+                created(out, 15, series);
+            }),
+            value if family.kind == Kind::Counter => metric(out, labels, bytes(3), |out| {
+                double(out, VALUE, as_f64(value));
+                created(out, 3, series);
+            }),
+            value => gauge(as_f64(value)),
+        }
+        any = true;
+    }
+    any
+}
+
+/// A scalar as the only number that the format knows.
+const fn as_f64(value: Value<'_>) -> f64 {
+    match value {
+        Value::U64(value) => value as f64,
+        Value::I64(value) => value as f64,
+        Value::F64(value) => value,
+        Value::Info | Value::States(_) | Value::Histogram { .. } => 1.0,
+    }
+}
+
+/// One metric: its labels, then a value in the field for its type.
+fn metric(out: &mut Vec<u8>, labels: &[u8], field: u8, value: impl FnOnce(&mut Vec<u8>)) {
+    out.push(bytes(4));
+    message(out, |out| {
+        out.extend_from_slice(labels);
+        out.push(field);
+        message(out, value);
+    });
+}
+
+/// What is the same for all series of a native histogram.
+struct Native {
+    /// Number of the range's first bucket, as Prometheus counts them.
+    first: i32,
+    schema: i32,
+    zero_threshold: f64,
+}
+
+impl Native {
+    /// Number of the bucket that ends at +Inf: the one after the last that a binary64 can be in.
+    const fn infinite(&self) -> i32 {
+        (1024 << self.schema) + 1
+    }
+
+    fn of(family: &Family) -> Option<Self> {
+        let (Kind::HistogramExponential, [zero_threshold, first, ..]) = (family.kind, family.bounds.as_slice()) else {
+            return None;
+        };
+        let (schema, zero_threshold) = (family.schema, *zero_threshold);
+        Some(Self { first: exponential_index(schema, *first), schema, zero_threshold })
+    }
+}
+
+fn histogram(out: &mut Vec<u8>, family: &Family, native: Option<&Native>, ops: &[Op], buckets: &[u64], sum: f64) {
+    let count = buckets.iter().fold(0_u64, |count, bucket| count.wrapping_add(*bucket));
+    number(out, varint(1), count);
+    double(out, 2, sum);
+    let (mut below, mut counted) = (0_u64, 0);
+    for op in ops {
+        let (upper, end) = match op {
+            Op::Bucket(index) => (family.bounds.get(*index as usize).copied(), *index as usize + 1),
+            Op::Infinite => (Some(f64::INFINITY), buckets.len()),
+            _ => continue,
+        };
+        let more = buckets.get(counted..end).unwrap_or_default();
+        below = more.iter().fold(below, |below, bucket| below.wrapping_add(*bucket));
+        counted = end;
+        let Some(upper) = upper else { continue };
+        out.push(bytes(3));
+        message(out, |out| {
+            number(out, varint(1), below);
+            double(out, 2, upper);
+        });
+    }
+    let (Some(native), [zero, range @ .., overflow]) = (native, buckets) else { return };
+    number(out, varint(5), zigzag(i64::from(native.schema)));
+    double(out, 6, native.zero_threshold);
+    number(out, varint(7), *zero);
+    let numbered =
+        || (native.first..).zip(range).chain([(native.infinite(), overflow)]).filter(|(_, count)| **count > 0);
+    spans(out, numbered().map(|(index, _)| index));
+    // Each bucket as its difference to the one before.
+    let mut before = 0_u64;
+    for (_, count) in numbered() {
+        number(out, varint(13), zigzag(count.wrapping_sub(before).cast_signed()));
+        before = *count;
+    }
+}
+
+/// The buckets that hold something, as runs of neighbours. Without any there is one run of none, by which a reader knows
+/// the histogram for a native one.
+fn spans(out: &mut Vec<u8>, indexes: impl Iterator<Item = i32>) {
+    let mut run: Option<(i32, i32)> = None;
+    let mut end = 0;
+    let mut write = |(first, next): (i32, i32)| {
+        out.push(bytes(12));
+        message(out, |out| {
+            number(out, varint(1), zigzag(i64::from(first.wrapping_sub(end))));
+            number(out, varint(2), u64::from(next.abs_diff(first)));
+        });
+        end = next;
+    };
+    for index in indexes {
+        run = match run {
+            Some((first, next)) if next == index => Some((first, index + 1)),
+            finished => {
+                finished.into_iter().for_each(&mut write);
+                Some((index, index + 1))
+            }
+        };
+    }
+    write(run.unwrap_or((0, 0)));
+}
+
+/// When a series was created, as a timestamp in this field.
+fn created(out: &mut Vec<u8>, field: u8, series: &Series) {
+    const SECOND: u64 = 1_000_000_000;
+    let at = series.created_realtime_ns;
+    if at > 0 {
+        out.push(bytes(field));
+        message(out, |out| {
+            number(out, varint(1), at / SECOND);
+            number(out, varint(2), at % SECOND);
+        });
+    }
+}
+
+impl Labels {
+    fn of(plan: &Plan, sources: &[Source]) -> Self {
+        let mut labels = Self::default();
+        labels.lengths.reserve_exact(plan.cells.len());
+        for block in &plan.blocks {
+            let schema = sources.get(block.source).map(|source| &source.snapshot.schema);
+            let family = schema.and_then(|schema| schema.families.get(block.family));
+            let all = schema.zip(family).and_then(|(schema, family)| schema.series.get(family.series.clone()));
+            for series in all.unwrap_or_default().iter().take(block.series.len()) {
+                let before = labels.arena.len();
+                for (name, value) in label_block::pairs(&series.labels).chain(label_block::pairs(&block.region)) {
+                    label(&mut labels.arena, name, &label_block::unescaped(value));
+                }
+                // Of strings that are none longer than 64 KiB.
+                labels.lengths.push((labels.arena.len() - before) as u32);
+            }
+        }
+        labels.arena.shrink_to_fit();
+        labels
+    }
+}
+
+/// Goes through the labels of a plan, upwards.
+struct Cursor<'a> {
+    labels: &'a Labels,
+    /// The next series.
+    series: usize,
+    /// Where its labels begin.
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The labels of a series, which is none that was passed.
+    fn labels_of(&mut self, series: usize) -> &'a [u8] {
+        let length = |index: usize| self.labels.lengths.get(index).map_or(0, |length| *length as usize);
+        self.at += (self.series..series).map(length).sum::<usize>();
+        let labels = self.labels.arena.get(self.at..self.at + length(series)).unwrap_or_default();
+        self.at += labels.len();
+        self.series = series + 1;
+        labels
+    }
+}
+
+fn label(out: &mut Vec<u8>, name: &str, value: &str) {
+    out.push(bytes(LABEL));
+    message(out, |out| {
+        text(out, 1, name);
+        text(out, 2, value);
+    });
+}
+
+/// A string field; an empty one is left out.
+fn text(out: &mut Vec<u8>, field: u8, text: &str) {
+    if !text.is_empty() {
+        out.push(bytes(field));
+        encode_varint(text.len() as u64, out);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn double(out: &mut Vec<u8>, field: u8, value: f64) {
+    out.push(fixed64(field));
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
+}
+
+fn number(out: &mut Vec<u8>, tag: u8, value: u64) {
+    out.push(tag);
+    encode_varint(value, out);
+}
+
+const fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63).cast_unsigned()
+}
+
+/// Appends a message behind its length, for which one byte is kept free: most messages are short. Where that was not
+/// enough the message is moved up, once.
+fn message(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let place = out.len();
+    out.push(0);
+    write(out);
+    let len = out.len() - place - 1;
+    let more = encoded_len_varint(len as u64) - 1;
+    if more > 0 {
+        let end = out.len();
+        out.resize(end + more, 0);
+        out.copy_within(place + 1..end, place + 1 + more);
+    }
+    let mut prefix = out.get_mut(place..=place + more).unwrap_or_default();
+    encode_varint(len as u64, &mut prefix);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_any_length_stands_behind_its_length() {
+        for len in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
+            let mut out = b"before".to_vec();
+            message(&mut out, |out| out.extend(std::iter::repeat_n(7, len)));
+            let mut rest = &out[6..];
+            assert_eq!(prost::encoding::decode_varint(&mut rest).expect("a length"), len as u64);
+            assert_eq!((rest.len(), rest.iter().all(|byte| *byte == 7)), (len, true));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which families are rendered: those of one name together, and of two that clash the older region's.
+//!
+//! Called by [`super::Plan::new`]. A family clashes where it can't stand under the HELP and TYPE of the one that is there, or
+//! where one of its sample names would be read as a part of another family, in whichever format.
+
+use std::collections::HashMap;
+
+use super::{Clash, Options, Source};
+use crate::schema::{Family, Kind};
+
+/// A family: index of its source, and index into that source's families.
+pub(super) type Entry = (usize, usize);
+
+/// What is rendered and what is left out.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    /// Families of one name, the one that stands first in each; sorted by name.
+    pub(super) families: Vec<Vec<Entry>>,
+    /// What was left out, in the order of age and then of registration.
+    pub(super) clashes: Vec<Clash>,
+}
+
+/// The family that an entry stands for.
+pub(super) fn family(sources: &[Source], (source, index): Entry) -> Option<&Family> {
+    sources.get(source)?.snapshot.schema.families.get(index)
+}
+
+/// Groups the families by name and leaves out what clashes with an older one.
+pub(super) fn choose(sources: &[Source], options: &Options) -> Choice {
+    let mut order: Vec<usize> = (0..sources.len()).collect();
+    order.sort_by(|a, b| sources[*a].seniority().cmp(&sources[*b].seniority()));
+    let mut taken: HashMap<String, &str> = HashMap::new();
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    let mut choice = Choice::default();
+    for source in order {
+        let Source { snapshot, labelled } = &sources[source];
+        for (place, family) in snapshot.schema.families.iter().enumerate() {
+            let label = if *labelled { options.region_label.as_str() } else { "" };
+            let known = index.get(family.name.as_str()).copied();
+            let first = known.and_then(|known| choice.families.get(known)?.first().copied());
+            let reason = reserved(family, label).or_else(|| match first {
+                Some(stands) => differs(family, self::family(sources, stands)?, &sources[stands.0]),
+                None => suffix_clash(family, &taken),
+            });
+            let clash = |reason, left_out| {
+                let (region, family) = (snapshot.region.name.clone(), family.name.clone());
+                Clash { region, family, reason, left_out }
+            };
+            if let Some(reason) = reason {
+                choice.clashes.push(clash(reason, true));
+            } else if let Some(known) = known {
+                let told =
+                    first.and_then(|stands| told_otherwise(family, self::family(sources, stands)?, &sources[stands.0]));
+                choice.clashes.extend(told.map(|reason| clash(reason, false)));
+                choice.families[known].push((source, place));
+            } else {
+                index.insert(&family.name, choice.families.len());
+                taken.extend(sample_names(family).into_iter().map(|name| (name, family.name.as_str())));
+                choice.families.push(vec![(source, place)]);
+            }
+        }
+    }
+    let name = |entries: &[Entry]| entries.first().and_then(|entry| family(sources, *entry)).map(|family| &family.name);
+    choice.families.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
+    choice
+}
+
+/// Whether a family uses a label that is added to it, here or for its kind.
+fn reserved(family: &Family, region_label: &str) -> Option<String> {
+    let taken = |name: &str| family.label_names.iter().any(|label| label == name);
+    let added = match family.kind {
+        Kind::HistogramBounds | Kind::HistogramExponential => "le",
+        Kind::StateSet => family.name.as_str(),
+        _ => "",
+    };
+    let label = [region_label, added].into_iter().find(|label| !label.is_empty() && taken(label))?;
+    Some(format!("it has a label {label} of its own"))
+}
+
+fn whose(older: &Source) -> String {
+    if older.labelled { format!("region {}", older.snapshot.region.name) } else { "the exporter".to_owned() }
+}
+
+/// What a family says of itself that the older one, under whose HELP and UNIT it stands, says otherwise.
+fn told_otherwise(family: &Family, stands: &Family, older: &Source) -> Option<String> {
+    let what = if family.help != stands.help { "HELP" } else { "UNIT" };
+    (family.help != stands.help || family.unit != stands.unit)
+        .then(|| format!("its {what} is not that of {}", whose(older)))
+}
+
+/// Why a family can't stand under the TYPE of an older one; `None` where it can.
+fn differs(family: &Family, stands: &Family, older: &Source) -> Option<String> {
+    let whose = whose(older);
+    if family.kind != stands.kind {
+        let (kind, other) = (family.kind.as_str(), stands.kind.as_str());
+        return Some(format!("it is a {kind}, and {whose} has a {other} of that name"));
+    }
+    if family.bounds != stands.bounds {
+        return Some(format!("its bounds are not those of {whose}'s histogram of that name"));
+    }
+    None
+}
+
+/// Why a family's sample names would be read as another family's; `None` where they are free.
+fn suffix_clash(family: &Family, taken: &HashMap<String, &str>) -> Option<String> {
+    let (name, other) =
+        sample_names(family).into_iter().find_map(|name| taken.get(&name).map(|other| (name, *other)))?;
+    Some(format!("its {name} would be read as a part of {other}"))
+}
+
+/// All names that a family takes in some format, its own among them: what its lines may begin with, and what OpenMetrics
+/// calls it.
+fn sample_names(family: &Family) -> Vec<String> {
+    let name = &family.name;
+    let base = super::openmetrics_name(family);
+    let mut names = vec![name.clone()];
+    let more: &[&str] = match family.kind {
+        Kind::HistogramBounds | Kind::HistogramExponential => &["_bucket", "_sum", "_count", "_created"],
+        Kind::Counter => &["_created"],
+        _ => &[],
+    };
+    names.extend(more.iter().map(|suffix| format!("{base}{suffix}")));
+    if base != name {
+        names.push(base.to_owned());
+    }
+    names
+}
