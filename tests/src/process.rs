@@ -39,12 +39,21 @@ fn build(what: &[&str]) -> PathBuf {
 /// # Panics
 /// Where cargo can't build it.
 pub fn victim() -> PathBuf {
+    with_fail_points().join("victim")
+}
+
+/// The heir: as the victim, for a line of regions each of which continues the one before.
+///
+/// # Panics
+/// Where cargo can't build it.
+pub fn heir() -> PathBuf {
+    with_fail_points().join("heir")
+}
+
+fn with_fail_points() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let path = BUILT.get_or_init(|| {
-        let features = ["-p", "tachograph-tests", "--bin", "victim", "--features", "fail-points"];
-        build(&features).join("victim")
-    });
-    path.clone()
+    let bins = ["--bin", "victim", "--bin", "heir"];
+    BUILT.get_or_init(|| build(&[&["-p", "tachograph-tests", "--features", "fail-points"], &bins[..]].concat()))
 }
 
 /// A tool that the machine must have.
