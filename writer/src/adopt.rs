@@ -186,7 +186,7 @@ impl Adoption {
     pub(crate) fn mark(&self, total: Total) {
         FailPoint::TotalPublished.pass();
         if let Some(word) = self.map.word(self.section.offset + total.at * 8) {
-            // Release: not before the series' state word. No reader's Acquire belongs to it, since it is read of the dead
+            // Release: not before the series is published and in use. No reader's Acquire belongs to it, since it is read of the dead
             // only: what a killed thread stored is there in the order of its program.
             word.store(1, Release);
         }

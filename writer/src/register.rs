@@ -220,6 +220,7 @@ impl Registry {
             self.attached.control(control).store(value, Relaxed);
         }
         FailPoint::MarksStored.pass();
+        let mut taken = Vec::new();
         append(
             (self.attached.control(Control::FAMILIES_USED), self.attached.control(Control::SERIES_USED)),
             HighWater { families: self.used.families, series: self.used.series },
@@ -232,9 +233,10 @@ impl Registry {
                 FailPoint::FamiliesUsed.pass();
                 for (index, (block, labels)) in blocks.iter().zip(labels).enumerate() {
                     let cell = first_cell + index as u64 * cells;
-                    let total = totals.and_then(|totals| totals.take(block)).zip(self.attached.adoption.get());
-                    if let Some((total, adoption)) = total {
+                    let total = totals.and_then(|totals| totals.take(block));
+                    if let (Some(total), Some(adoption)) = (total, self.attached.adoption.get()) {
                         adoption.store(total, cell);
+                        taken.push(total);
                     }
                     let record = SeriesRecord {
                         state: live,
@@ -242,20 +244,21 @@ impl Registry {
                         cells: request.shape.cells,
                         cell,
                         labels,
-                        created_realtime_ns: total.map_or(now, |(total, _)| total.created_realtime_ns.min(now)),
+                        created_realtime_ns: total.map_or(now, |total| total.created_realtime_ns.min(now)),
                         labels_hash: label_hash(block),
                         ..SeriesRecord::default()
                     };
                     // SYNC(series-publish): a reader that finds the series live finds its labels and its cells.
                     self.record(SectionKind::Series, first_series + index as u64, &record);
                     FailPoint::SeriesStored.pass();
-                    if let Some((total, adoption)) = total {
-                        adoption.mark(total);
-                    }
                 }
             },
         );
         FailPoint::SeriesUsed.pass();
+        // Not before: until the mark of series in use is raised, nobody finds the totals in these series.
+        if let Some(adoption) = self.attached.adoption.get() {
+            taken.into_iter().for_each(|total| adoption.mark(total));
+        }
 
         if matches!(request.kind, Kind::WatermarkMax | Kind::WatermarkMin) {
             let mut watermarks = self.attached.watermarks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

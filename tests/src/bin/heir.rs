@@ -116,21 +116,21 @@ fn live(region: &Region, handles: &Handles, rounds: &[AtomicU64; WRITERS], share
     }
     for index in order {
         match index {
-            0 => drop(handles.served.set(region.counter(FACTS[0].0, "Requests served")?)),
-            1 => drop(handles.requests.set(region.family(Desc::new(FACTS[1].0, "Requests by how they ended"))?)),
-            2 => drop(handles.busy.set(region.float_counter(FACTS[3].0, "Time spent serving")?)),
+            0 => set(&handles.served, region.counter(FACTS[0].0, "Requests served")?),
+            1 => set(&handles.requests, region.family(Desc::new(FACTS[1].0, "Requests by how they ended"))?),
+            2 => set(&handles.busy, region.float_counter(FACTS[3].0, "Time spent serving")?),
             3 => {
                 let buckets = Buckets::bounds([0.1, 0.25, 1.0]);
-                drop(handles.wait.set(region.histogram(FACTS[4].0, "Time waited", buckets)?));
+                set(&handles.wait, region.histogram(FACTS[4].0, "Time waited", buckets)?);
             }
             4 => {
                 let buckets = Buckets::exponential(3, 0.001..=10.0);
                 let took = region.exponential_duration_histogram(FACTS[5].0, "Time taken", buckets)?;
-                drop(handles.took.set(took));
+                set(&handles.took, took);
             }
             5 => {
                 let buckets = Buckets::exponential(3, 0.001..=10.0);
-                drop(handles.size.set(region.exponential_histogram(FACTS[6].0, "Size", buckets)?));
+                set(&handles.size, region.exponential_histogram(FACTS[6].0, "Size", buckets)?);
             }
             _ => {
                 let desc = Desc::new(FACTS[7].0, "Requests by peer");
@@ -140,10 +140,10 @@ fn live(region: &Region, handles: &Handles, rounds: &[AtomicU64; WRITERS], share
                 let mut sets = [(a, "a"), (b, "b")];
                 fastrand::shuffle(&mut sets);
                 for (lease, peer) in sets.into_iter().take(if share == "some" { 1 } else { 2 }) {
-                    drop(lease.set(peers.with([peer])));
+                    set(lease, peers.with([peer]));
                 }
                 if share == "all" {
-                    drop(other.set(peers.with(["c"])));
+                    set(other, peers.with(["c"]));
                 }
             }
         }
@@ -151,6 +151,11 @@ fn live(region: &Region, handles: &Handles, rounds: &[AtomicU64; WRITERS], share
     }
     wait_for_rounds(rounds, 2);
     Ok(())
+}
+
+/// Each is registered once.
+fn set<T>(place: &OnceLock<T>, handle: T) {
+    assert!(place.set(handle).is_ok(), "registered twice");
 }
 
 fn wait_for_rounds(rounds: &[AtomicU64; WRITERS], more: u64) {
