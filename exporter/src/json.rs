@@ -176,7 +176,14 @@ pub(crate) fn series_json(snapshot: &Snapshot, family: &Family, series: &Series,
     Json::Object(object)
 }
 
-fn float(value: f64) -> Json {
+/// A number in JSON, or in the forms above where JSON has none.
+///
+/// ```
+/// assert_eq!(tachograph_exporter::json::float(f64::INFINITY), "+Inf");
+/// assert!(tachograph_exporter::json::float(f64::NAN).is_null());
+/// ```
+#[must_use]
+pub fn float(value: f64) -> Json {
     if value.is_finite() {
         return json!(value);
     }

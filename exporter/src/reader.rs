@@ -223,6 +223,17 @@ impl RegionReader {
         self.file.links().is_ok_and(|links| links == 0) && self.verdict().is_ok_and(Verdict::is_alive)
     }
 
+    /// The open file.
+    pub(crate) const fn file(&self) -> &RegionFile {
+        &self.file
+    }
+
+    /// Which cells are read, by the structure as it is now.
+    pub(crate) fn read_plan(&self, verdict: Verdict, word: u64) -> Arc<ReadPlan> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.current(self.view(), &self.file, word, self.now(verdict)).plan
+    }
+
     fn view(&self) -> WordView<'_> {
         self.file.map.view()
     }
@@ -285,7 +296,7 @@ impl RegionReader {
     }
 
     /// Asked after reading: zeros that the guard put in the place of missing pages are no values.
-    fn check_whole(&self) -> Result<(), ReadError> {
+    pub(crate) fn check_whole(&self) -> Result<(), ReadError> {
         if self.file.map.is_damaged() {
             return Err(ReadError::Cut { path: self.file.path.clone() });
         }

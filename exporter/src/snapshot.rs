@@ -392,8 +392,20 @@ impl RegionInfo {
     /// ```
     #[must_use]
     pub const fn uptime_ns(&self, now_realtime_ns: u64) -> u64 {
-        let until = if self.verdict.is_alive() { now_realtime_ns } else { self.last_sign_ns() };
-        until.saturating_sub(self.created_realtime_ns)
+        self.at_ns(now_realtime_ns).saturating_sub(self.created_realtime_ns)
+    }
+
+    /// The moment that its values are of, in nanoseconds since the Unix epoch: now for a living writer's, else the last
+    /// sign of life.
+    ///
+    /// ```
+    /// use tachograph_exporter::{RegionInfo, Verdict};
+    /// let dead = RegionInfo { tick_realtime_ns: 25, verdict: Verdict::Crashed, ..RegionInfo::default() };
+    /// assert_eq!(dead.at_ns(100), 25);
+    /// ```
+    #[must_use]
+    pub const fn at_ns(&self, now_realtime_ns: u64) -> u64 {
+        if self.verdict.is_alive() { now_realtime_ns } else { self.last_sign_ns() }
     }
 
     /// When the writer last gave a sign of life (built, ticked or changed state): nanoseconds since the Unix epoch.

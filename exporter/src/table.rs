@@ -8,7 +8,7 @@ use crate::filter::Filter;
 use crate::json::RegionEntry;
 use crate::number;
 use crate::schema::Family;
-use crate::{Snapshot, Value};
+use crate::{Snapshot, Value, distribution};
 
 /// Rows under a header. Columns are as wide as their widest cell.
 ///
@@ -194,34 +194,23 @@ fn value_text(family: &Family, value: Value<'_>) -> String {
 }
 
 fn histogram_text(family: &Family, buckets: &[u64], sum: f64) -> String {
-    let count = buckets.iter().fold(0_u64, |count, bucket| count.wrapping_add(*bucket));
-    if count == 0 {
-        return "count 0".to_owned();
-    }
-    let quantile = |share: f64| {
-        // The smallest bucket that holds the observation of that rank.
-        let rank = (count as f64 * share).ceil();
-        let mut seen = 0_u64;
-        let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
-        let mut holding = bounds.zip(buckets).filter(|(_, bucket)| {
-            seen = seen.wrapping_add(**bucket);
-            seen as f64 >= rank
-        });
-        holding.next().map_or(f64::INFINITY, |(bound, _)| bound)
-    };
+    let count = distribution::count(buckets);
+    let quantile = |share| distribution::quantile(&family.bounds, buckets, share);
+    let (Some(p50), Some(p99)) = (quantile(0.5), quantile(0.99)) else { return "count 0".to_owned() };
     let bound = |bound: f64| {
         if bound == f64::INFINITY { "past the last bound".to_owned() } else { format!("<= {}", float(bound)) }
     };
     let mean = sum / count as f64;
-    format!(
-        "count {count}, sum {}, mean {mean:.4}, p50 {}, p99 {}",
-        float(sum),
-        bound(quantile(0.5)),
-        bound(quantile(0.99))
-    )
+    format!("count {count}, sum {}, mean {mean:.4}, p50 {}, p99 {}", float(sum), bound(p50), bound(p99))
 }
 
-fn float(value: f64) -> String {
+/// A float as Prometheus writes it.
+///
+/// ```
+/// assert_eq!(tachograph_exporter::table::float(0.5), "0.5");
+/// ```
+#[must_use]
+pub fn float(value: f64) -> String {
     let mut text = Vec::new();
     number::push_f64(&mut text, value);
     String::from_utf8_lossy(&text).into_owned()

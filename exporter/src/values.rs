@@ -55,6 +55,11 @@ impl ReadPlan {
         }
         plan
     }
+
+    /// Cells that count the downs of up-down counters, ascending; the ups of each stand one before.
+    pub(crate) fn downs(&self) -> &[u64] {
+        &self.downs
+    }
 }
 
 /// How many lanes may hold values: what the region says, taken into 1 to what it has.

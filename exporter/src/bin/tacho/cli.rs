@@ -35,6 +35,12 @@ pub(crate) enum Command {
     Show(Show),
     /// Check every structure of a region; say what is wrong, and where
     Verify(Verify),
+    /// Show some series of a region, a line each interval
+    Watch(Watch),
+    /// Compare two regions, or two copies of one
+    Diff(Diff),
+    /// Copy a region into a file, without stopping anything
+    Snapshot(Snapshot),
     /// Start a meeting controller under load, serve its metrics, and say what to try
     #[cfg(feature = "demo")]
     Demo(Demo),
@@ -208,6 +214,85 @@ Exit 0: nothing is wrong. Exit 1: each finding was printed.")]
 pub(crate) struct Verify {
     /// A name, name@crash (its newest crash), or the path of a region file
     pub(crate) region: String,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho watch mc-0 mc_meetings_active 'mc_*_total'
+  tacho watch mc-0 'mc_actor_messages_total{actor_type=\"meeting\"}' --interval 5s --count 12
+
+Counters and histograms are shown a second, since the line before: the first line says N/A. Histograms show the 99th
+percentile of what was observed in between, as the upper bound of its bucket.
+Ends when the region's writer dies (exit 1), with its last values.")]
+pub(crate) struct Watch {
+    /// A name, name@crash (its newest crash), or the path of a region file
+    pub(crate) region: String,
+    /// Metrics to show: a name or a glob, with labels where needed: NAME{LABEL=\"VALUE\"}
+    #[arg(required = true, value_name = "METRIC")]
+    pub(crate) metrics: Vec<String>,
+    /// Time between two lines
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    pub(crate) interval: std::time::Duration,
+    /// End after that many lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_interval(text: &str) -> Result<std::time::Duration, String> {
+    let error = || format!("{text:?} is no interval: give one such as 500ms, 1s or 1m, at least 10ms");
+    let span: jiff::SignedDuration = text.parse().map_err(|_| error())?;
+    let span = std::time::Duration::try_from(span).map_err(|_| error())?;
+    Some(span).filter(|span| span.as_millis() >= 10).ok_or_else(error)
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho diff mc-0@crash mc-0               the last values of the crash, beside the ones of now
+  tacho diff before.tacho after.tacho      two copies, made by `tacho snapshot`
+  tacho diff mc-0 mc-1 --filter 'mc_*_total'
+
+Histograms are compared by count, sum and two quantiles, as the upper bounds of their buckets.")]
+pub(crate) struct Diff {
+    /// A name, name@crash (its newest crash), or the path of a region file
+    pub(crate) a: String,
+    /// What to compare it with: likewise
+    pub(crate) b: String,
+    /// Only metrics whose names match: * is any text, ? one character
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho snapshot mc-0 -o before.tacho
+  tacho snapshot mc-0@crash -o /var/tmp/mc-0-crash.tacho
+  tacho show ./before.tacho                every command reads the copy, here or on another machine
+
+Nothing is overwritten, and after a failure no file is left.")]
+pub(crate) struct Snapshot {
+    /// A name, name@crash (its newest crash), or the path of a region file
+    pub(crate) region: String,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) directories: Directories,
     /// Print one JSON object

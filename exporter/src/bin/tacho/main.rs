@@ -6,11 +6,14 @@
 mod cli;
 #[cfg(feature = "demo")]
 mod demo;
+mod diff;
 mod ls;
 mod output;
 mod serve;
 mod show;
+mod snapshot;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -25,6 +28,9 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
         #[cfg(feature = "demo")]

@@ -1,0 +1,99 @@
+//! `tacho diff`: what is different between two regions, copies or moments.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use tachograph_exporter::diff::{Diff, Pair};
+use tachograph_exporter::filter::Filter;
+use tachograph_exporter::json::Now;
+use tachograph_exporter::table::{self, Table};
+use tachograph_exporter::{Directories, Snapshot};
+
+use crate::cli;
+use crate::output;
+
+pub(crate) fn run(args: &cli::Diff) -> ExitCode {
+    let directories = args.directories.open();
+    let (a, b) = match side(&directories, &args.a).and_then(|a| Ok((a, side(&directories, &args.b)?))) {
+        Ok(sides) => sides,
+        Err(error) => return output::fail_as(error.as_ref(), args.json),
+    };
+    let mut diff = Diff::new(&a.0, &b.0, (a.1, b.1));
+    if let Some(pattern) = &args.filter {
+        let filter = Filter::new(pattern);
+        diff.changed.retain(|change| filter.matches(&change.series.name));
+        diff.only_in_a.retain(|series| filter.matches(&series.name));
+        diff.only_in_b.retain(|series| filter.matches(&series.name));
+    }
+    if args.json {
+        return match serde_json::to_string(&diff) {
+            Ok(json) => output::print(format!("{json}\n"), ExitCode::SUCCESS),
+            Err(error) => output::fail_as(&error, true),
+        };
+    }
+    output::print(text(&diff), ExitCode::SUCCESS)
+}
+
+type Side = (Snapshot, u64);
+
+fn side(directories: &Directories, region: &str) -> Result<Side, Box<dyn std::error::Error>> {
+    let snapshot = directories.resolve(region)?.snapshot()?;
+    let at_ns = snapshot.region.at_ns(Now::read().realtime_ns);
+    Ok((snapshot, at_ns))
+}
+
+fn text(diff: &Diff) -> String {
+    let side = |letter: char, side: &tachograph_exporter::diff::Side| {
+        let at = table::moment((side.at_seconds * 1e9) as u64);
+        table::printable(&format!("{letter}  {} ({}) at {at}, {}", side.region, side.verdict, side.path))
+    };
+    let mut text = format!("{}\n{}\n", side('A', &diff.a), side('B', &diff.b));
+    let seconds = diff.b.at_seconds - diff.a.at_seconds;
+    if diff.same_region {
+        let apart = table::span(seconds.abs());
+        let _ = writeln!(text, "One region, {apart} apart{}.", if seconds < 0.0 { ", B the earlier" } else { "" });
+    } else {
+        text.push_str("Two regions: what a counter differs by was not counted between the two moments.\n");
+    }
+    if !diff.changed.is_empty() {
+        let mut rows = Table::new(&["METRIC", "KIND", "", ">A", ">B", ">CHANGE", ">RATIO"]);
+        for change in &diff.changed {
+            let pairs = [("count", change.sum.map(|_| change.values)), ("sum", change.sum)];
+            let pairs = pairs.into_iter().chain([("p50 <=", change.p50), ("p99 <=", change.p99)]);
+            let single = ("", change.sum.is_none().then_some(change.values));
+            for (index, (what, pair)) in
+                std::iter::once(single).chain(pairs).filter_map(|(what, pair)| Some((what, pair?))).enumerate()
+            {
+                let first = |text: String| if index == 0 { text } else { String::new() };
+                let Pair { a, b, change: by, ratio } = pair;
+                rows.row(vec![
+                    first(change.series.to_string()),
+                    first(change.kind.as_str().to_owned()),
+                    what.to_owned(),
+                    number(a),
+                    number(b),
+                    signed(by),
+                    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}x")),
+                ]);
+            }
+        }
+        let _ = write!(text, "\n{rows}");
+    }
+    for (letter, only) in [('A', &diff.only_in_a), ('B', &diff.only_in_b)] {
+        if !only.is_empty() {
+            let _ = writeln!(text, "\nonly in {letter}");
+            only.iter().for_each(|series| text.push_str(&format!("  {}\n", table::printable(&series.to_string()))));
+        }
+    }
+    let _ = writeln!(text, "\n{} series differ, {} are equal.", diff.changed.len(), diff.unchanged);
+    text
+}
+
+fn number(value: f64) -> String {
+    if value.is_nan() { "-".to_owned() } else { table::float(value) }
+}
+
+fn signed(value: f64) -> String {
+    let text = number(value);
+    if value > 0.0 && value.is_finite() { format!("+{text}") } else { text }
+}
