@@ -58,6 +58,11 @@ pub(crate) fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
     pairs(block).find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
+/// A label value as it stands between quotes.
+pub(crate) fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 /// An escaped value as its author wrote it.
 pub(crate) fn unescaped(value: &str) -> Cow<'_, str> {
     if !value.contains('\\') {

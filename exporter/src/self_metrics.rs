@@ -12,7 +12,7 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 use prometheus::{Counter, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::plan::escaped;
+use crate::label_block::escaped;
 use crate::schema::{Family, Kind, Number, Schema, Series};
 use crate::{PartsError, RegionInfo, Snapshot};
 

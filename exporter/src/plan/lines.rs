@@ -3,6 +3,7 @@
 //! Called when a plan is made. A sample line has the same prefix in text 0.0.4 and in OpenMetrics, so that a series keeps
 //! its name when a scraper changes the format that it asks for.
 
+use crate::label_block::escaped;
 use crate::number;
 use crate::schema::{Family, Kind};
 
@@ -162,9 +163,4 @@ fn le(bound: f64) -> String {
     number::push_le(&mut text, bound);
     text.push(b'"');
     String::from_utf8_lossy(&text).into_owned()
-}
-
-/// A label value as it stands between quotes.
-pub(crate) fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -20,7 +20,7 @@ use crate::Snapshot;
 use crate::exposition::protobuf::Labels;
 use crate::schema::Schema;
 
-pub(crate) use lines::{Op, escaped, openmetrics_name};
+pub(crate) use lines::{Op, openmetrics_name};
 
 /// Name of the label that says which region a series comes from, unless the operator chose another.
 pub const REGION_LABEL: &str = "tacho_region";
