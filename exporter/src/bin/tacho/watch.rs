@@ -147,7 +147,7 @@ impl Look {
         let named = names.iter().map(|name| name.chars().count() + 2).sum::<usize>() + time.len() <= WIDTH;
         let mut text = String::new();
         if header && named {
-            let _ = writeln!(text, "{}  {}", "UTC     ", names.join("  "));
+            let _ = writeln!(text, "UTC       {}", names.join("  "));
         } else if header {
             let _ = writeln!(text, "{} of {}, UTC of {day}:", columns.len(), self.snapshot.region.name);
             for (number, name) in (1..).zip(&names) {
