@@ -42,17 +42,19 @@ impl<N: Sample> Recorder<N> {
     #[inline]
     pub(crate) fn record(self, value: N) {
         let lane = lane::current();
-        if lane.is_shared() {
-            self.record_slow(value);
+        if !lane.is_shared()
+            && let Some(bucket) = self.cells.shape().detail().look_up(value)
+        {
+            self.record_own(lane, bucket, value);
         } else {
-            self.record_own(lane, value);
+            self.record_slow(value);
         }
     }
 
     #[inline]
-    fn record_own(self, lane: LaneOffset, value: N) {
+    fn record_own(self, lane: LaneOffset, bucket: usize, value: N) {
         // The lane is this thread's own, so nobody else stores to its words.
-        let bucket = self.cells.cell(self.cells.shape().detail().bucket(value)).at(lane);
+        let bucket = self.cells.cell(bucket).at(lane);
         bucket.store(bucket.load(Relaxed).wrapping_add(1), Relaxed);
         // No other thread is concerned: this keeps the compiler from storing the sum before the bucket.
         compiler_fence(Release);
@@ -60,14 +62,17 @@ impl<N: Sample> Recorder<N> {
         sum.store(value.add_to(sum.load(Relaxed)), Relaxed);
     }
 
+    /// For a thread without a lane of its own, and for a value whose bucket takes a search. One call, the last thing that
+    /// `record` does, so that it is short enough to be inlined.
     #[cold]
     #[inline(never)]
     fn record_slow(self, value: N) {
         let lane = lane::claim();
+        let bucket = self.cells.shape().detail().search(value);
         if !lane.is_shared() {
-            return self.record_own(lane, value);
+            return self.record_own(lane, bucket, value);
         }
-        self.cells.cell(self.cells.shape().detail().bucket(value)).at(lane).fetch_add(1, Relaxed);
+        self.cells.cell(bucket).at(lane).fetch_add(1, Relaxed);
         compiler_fence(Release);
         // Several threads share this cell: retry until no other came between.
         let _ = self.cells.last().at(lane).fetch_update(Relaxed, Relaxed, |sum| Some(value.add_to(sum)));
@@ -81,7 +86,7 @@ impl<N: Sample> Recorder<N> {
             lane = lane::claim();
         }
         // Shared or own: a read-modify-write is right in both, and this is no hot path.
-        self.cells.cell(self.cells.shape().detail().bucket(value)).at(lane).fetch_add(times, Relaxed);
+        self.cells.cell(self.cells.shape().detail().search(value)).at(lane).fetch_add(times, Relaxed);
         // As in `record_own`.
         compiler_fence(Release);
         let _ = self.cells.last().at(lane).fetch_update(Relaxed, Relaxed, |sum| Some(all.add_to(sum)));
@@ -119,6 +124,6 @@ impl<N: Sample> Recorder<N> {
     pub(crate) fn sum(self) -> N {
         let cell = self.cells.last();
         let sums = tally::lanes().map(|lane| cell.at(lane).load(Relaxed));
-        N::from_sum(sums.fold(0, |sum, bits| N::from_sum(bits).add_to(sum)))
+        N::from_bits(sums.fold(0, |sum, bits| N::from_bits(bits).add_to(sum)))
     }
 }
