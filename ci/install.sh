@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts the tools that the checks need where ci/env.sh finds them, and starts no service: Debian's `prometheus` (promtool and
-# the server, real readers of our output) is only unpacked below target/tools. strace and valgrind are installed.
+# the server, real readers of our output) is only unpacked below target/tools. jq, strace and valgrind are installed.
 set -euo pipefail
 source "$(dirname "$0")/env.sh"
 
@@ -10,15 +10,15 @@ for component in clippy rustfmt; do
 done
 need git "apt-get install git"
 need objdump "apt-get install binutils"
-if ! command -v strace >/dev/null || ! command -v valgrind >/dev/null; then
-    need apt-get "a Debian or Ubuntu machine, or put strace and valgrind on the PATH by hand"
+if ! command -v jq >/dev/null || ! command -v strace >/dev/null || ! command -v valgrind >/dev/null; then
+    need apt-get "a Debian or Ubuntu machine, or put jq, strace and valgrind on the PATH by hand"
     [ "$(id -u)" = 0 ] || {
-        echo "install: strace and valgrind are missing; as root run: apt-get install strace valgrind" >&2
+        echo "install: jq, strace or valgrind is missing; as root run: apt-get install jq strace valgrind" >&2
         exit 1
     }
-    apt-get install --yes --no-install-recommends strace valgrind || {
+    apt-get install --yes --no-install-recommends jq strace valgrind || {
         apt-get update
-        apt-get install --yes --no-install-recommends strace valgrind
+        apt-get install --yes --no-install-recommends jq strace valgrind
     }
 fi
 

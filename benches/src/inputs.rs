@@ -1,7 +1,7 @@
 //! What histograms are given to count: observations between 100 ns and 2 ks, in an order that no branch predictor learns.
 
 /// How many inputs there are: a power of two, so that picking one is a mask.
-const INPUTS: usize = 1024;
+const INPUTS: usize = 1 << 15;
 
 static NANOSECONDS: [u64; INPUTS] = {
     let mut values = [0; INPUTS];
