@@ -29,6 +29,8 @@ pub struct RegionEntry {
     /// All facts about it.
     #[serde(flatten)]
     pub region: RegionInfo,
+    /// Why the verdict is what it is: [`RegionInfo::why`].
+    pub why: Option<String>,
     /// How long its writer lives or lived.
     pub uptime_seconds: f64,
     /// Time since the last housekeeping tick of a living writer.
@@ -75,6 +77,7 @@ impl RegionEntry {
         let alive = region.verdict.is_alive();
         let age = now.monotonic_ns.saturating_sub(region.tick_monotonic_ns);
         Self {
+            why: region.why(),
             uptime_seconds: seconds(region.uptime_ns(now.realtime_ns)),
             heartbeat_age_seconds: alive.then(|| seconds(age)),
             dead_since_seconds: matches!(region.verdict, Verdict::Closed | Verdict::Crashed)

@@ -44,6 +44,8 @@ pub use verdict::Verdict;
 pub use verify::{Finding, Severity};
 
 pub mod cause;
+#[cfg(feature = "server")]
+pub mod deaths;
 pub mod diff;
 pub mod distribution;
 pub mod evidence;

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
@@ -193,6 +194,18 @@ impl RegionReader {
         let evidence = evidence::read(self.view(), &self.file.header, &self.file.sections, now);
         self.check_whole()?;
         Ok(evidence)
+    }
+
+    /// How many actors are stuck ([`crate::evidence::Activity::stuck`]): now where the writer lives, else at its last tick.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the file was cut or the lock can't be asked.
+    pub fn stuck_actors(&self, longest: Duration) -> Result<u64, ReadError> {
+        let now = self.now(self.verdict()?);
+        let longest_ns = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
+        let stuck = evidence::stuck(self.view(), &self.file.sections, now, longest_ns);
+        self.check_whole()?;
+        Ok(stuck)
     }
 
     /// Takes a snapshot's buffers back, so that the next one allocates nothing.

@@ -163,6 +163,14 @@ impl SelfMetrics {
         })
     }
 
+    /// Adds metrics of another part of the exporter.
+    ///
+    /// # Errors
+    /// [`SelfMetricsError::Registry`] where their names are taken.
+    pub(crate) fn register(&self, collector: Box<dyn Collector>) -> Result<(), SelfMetricsError> {
+        Ok(self.registry.register(collector)?)
+    }
+
     /// Sets everything that is seen anew at each scrape. `unreadable` names regions whose file is there and can't be
     /// read: they are not up.
     pub fn observe(&self, regions: &[Seen<'_>], unreadable: &[&str], problems: usize, now_monotonic_ns: u64) {

@@ -52,6 +52,22 @@ pub(crate) fn fatal(view: WordView<'_>, sections: &SectionTable) -> (Option<Fata
     Reader { view, sections }.fatal()
 }
 
+/// How many actors are stuck at `now_ns`, by the rule of [`Activity::stuck`]; no text is read.
+pub(crate) fn stuck(view: WordView<'_>, sections: &SectionTable, now_ns: u64, longest_ns: u64) -> u64 {
+    let reader = Reader { view, sections };
+    let section = reader.section(SectionKind::Activities);
+    let mut stuck = 0;
+    for slot in 0..reader.used(SectionKind::Activities, Control::ACTIVITIES_USED) {
+        let Found::Record((word, record)) = reader.slot::<ActivityRecord>(section, slot, 0) else { continue };
+        let busy_ns = (record.doing != 0).then(|| now_ns.saturating_sub(record.since_monotonic_ns));
+        let ActivityRecord { mailbox_depth, mailbox_capacity, .. } = record;
+        let state = state(word);
+        let activity = Activity { state, busy_ns, mailbox_depth, mailbox_capacity, ..Activity::default() };
+        stuck += u64::from(activity.stuck(longest_ns).is_some());
+    }
+    stuck
+}
+
 /// The last sign of life that stands in a region.
 fn last_sign(evidence: &Evidence, header: &Header, reader: &Reader<'_>) -> Moment {
     let built = Moment { realtime_ns: header.created_realtime_ns, monotonic_ns: header.created_monotonic_ns };
@@ -167,10 +183,7 @@ impl Reader<'_> {
                         actor_type: text(&record.actor_type, record.type_len),
                         id: text(&record.actor_id, record.id_len),
                     },
-                    state: match word.state() {
-                        Some(SlotState::Retired) => ActivityState::Ended,
-                        _ => ActivityState::Live,
-                    },
+                    state: state(word),
                     doing: self.doing(record.doing),
                     since_monotonic_ns: record.since_monotonic_ns,
                     busy_ns: None,
@@ -298,6 +311,10 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+fn state(word: SlotWord) -> ActivityState {
+    if word.state() == Some(SlotState::Retired) { ActivityState::Ended } else { ActivityState::Live }
 }
 
 fn owned(number: u64, panic: &PanicRecord) -> Panic {

@@ -6,6 +6,7 @@
 
 mod coalesce;
 mod compress;
+mod death_metrics;
 mod listen;
 mod negotiate;
 mod routes;
@@ -53,6 +54,8 @@ pub struct Config {
     pub compression_level: u32,
     /// Whether OpenMetrics has `_created` lines.
     pub created: bool,
+    /// How long an actor may be busy with one message before it counts as stuck.
+    pub stuck_after: Duration,
 }
 
 impl Default for Config {
@@ -66,6 +69,7 @@ impl Default for Config {
             compression: Compression::default(),
             compression_level: 1,
             created: false,
+            stuck_after: scrape::STUCK_AFTER,
         }
     }
 }
@@ -154,7 +158,7 @@ impl Server {
         for address in &config.listen {
             listeners.push(address.bind().await?);
         }
-        let scraper = Arc::new(Scraper::new(config.directories(), config.options())?);
+        let scraper = Arc::new(Scraper::new(config.directories(), config.options())?.stuck_after(config.stuck_after));
         let app = routes::App::new(scraper, config);
         Ok(Self { listeners, app: Arc::new(app) })
     }

@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::death_metrics::DeathMetrics;
+use crate::deaths::Deaths;
 use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
 use crate::listing::{Listing, chain};
@@ -52,6 +54,10 @@ pub struct Scraper {
     directories: Directories,
     options: Options,
     own: SelfMetrics,
+    deaths: Deaths,
+    death_metrics: DeathMetrics,
+    /// How long an actor may be busy with one message.
+    stuck_after: Duration,
     state: Mutex<State>,
 }
 
@@ -75,6 +81,9 @@ struct View {
     snapshot: Option<Arc<Snapshot>>,
 }
 
+/// How long an actor may be busy with one message, unless the operator says otherwise.
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// Most new problems that one scrape logs.
 const MOST_LOGGED: usize = 20;
 
@@ -84,7 +93,22 @@ impl Scraper {
     /// # Errors
     /// [`SelfMetricsError`]: none is expected.
     pub fn new(directories: Directories, options: Options) -> Result<Self, SelfMetricsError> {
-        Ok(Self { directories, options, own: SelfMetrics::new()?, state: Mutex::default() })
+        let (own, death_metrics) = (SelfMetrics::new()?, DeathMetrics::new()?);
+        own.register(Box::new(death_metrics.clone()))?;
+        let deaths = Deaths::new(None);
+        Ok(Self { directories, options, own, deaths, death_metrics, stuck_after: STUCK_AFTER, state: Mutex::default() })
+    }
+
+    /// Counts deaths by these: such that keep a ledger, or watch memory cgroups.
+    #[must_use]
+    pub fn counting(self, deaths: Deaths) -> Self {
+        Self { deaths, ..self }
+    }
+
+    /// Takes actors for stuck that are busy with one message for longer than that, instead of 10 s.
+    #[must_use]
+    pub fn stuck_after(self, stuck_after: Duration) -> Self {
+        Self { stuck_after, ..self }
     }
 
     /// The body of `/metrics`.
@@ -114,12 +138,19 @@ impl Scraper {
                 }
             }
         }
+        let infos: Vec<&RegionInfo> = views.iter().map(|view| &view.region).collect();
+        let tally = self.deaths.observe(&self.directories, &infos);
         let mut views = one_of_each_name(views, &mut problems);
         let seen: Vec<Seen<'_>> = views.iter().map(View::seen).collect();
         let named: HashSet<&str> = seen.iter().map(|seen| seen.region.name.as_str()).collect();
         let unreadable: Vec<&str> = unreadable.iter().map(|reader| reader.name()).collect();
         let unreadable: Vec<&str> = unreadable.into_iter().filter(|name| !named.contains(name)).collect();
         self.own.observe(&seen, &unreadable, problems.len(), Now::read().monotonic_ns);
+        let living = views.iter().filter(|view| view.snapshot.is_some());
+        // One that was cut meanwhile says nothing; the next scrape names it.
+        let stuck =
+            living.filter_map(|view| Some((view.reader.name(), view.reader.stuck_actors(self.stuck_after).ok()?)));
+        self.death_metrics.set(&tally, stuck);
 
         let mut sources = vec![Source::own(Arc::new(self.own.snapshot()?))];
         sources.extend(views.iter().filter_map(|view| view.snapshot.clone()).map(Source::region));

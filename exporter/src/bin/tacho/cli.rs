@@ -105,6 +105,9 @@ pub(crate) struct Serve {
     /// series
     #[arg(long = "openmetrics.created")]
     pub(crate) created: bool,
+    /// An actor that is busy with one message for longer counts as stuck
+    #[arg(long = "actors.stuck-after", value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    pub(crate) stuck_after: std::time::Duration,
     /// Check the flags, then exit: 0 where they can be served, 2 where not
     #[arg(long = "config.check")]
     pub(crate) check: bool,
@@ -323,7 +326,6 @@ pub(crate) struct Demo {
     pub(crate) json: bool,
 }
 
-#[cfg(feature = "demo")]
 fn parse_seconds(text: &str) -> Result<std::time::Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
     let positive = Some(seconds).filter(|seconds| *seconds > 0.0);

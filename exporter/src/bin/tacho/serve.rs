@@ -25,6 +25,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         },
         compression_level: args.compression_level,
         created: args.created,
+        stuck_after: args.stuck_after,
     };
     let problems = config.problems();
     for problem in &problems {

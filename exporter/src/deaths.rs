@@ -1,0 +1,167 @@
+//! Counts deaths: each crashed region once, by its uuid, wherever it is found, and those that the archive dropped before
+//! anybody looked. Called by `serve/scrape.rs` at each scrape.
+//!
+//! What was counted stands in a ledger (`deaths/ledger.rs`), on disk before it is served where there is a place for it, so
+//! that neither a restart of the exporter nor the end of the evidence makes a death be counted twice or forgotten. Without
+//! a place it is in memory, and a restart counts what evidence is left. No death stops a scrape.
+
+mod bursts;
+mod ledger;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cause::{Cause, OomKills};
+use crate::{Directories, RegionInfo, RegionReader, Verdict, content};
+
+use bursts::Burst;
+use ledger::Ledger;
+
+/// The cause that is counted for a death whose evidence the archive dropped before anybody looked at it.
+pub const UNSEEN: &str = "unseen";
+
+/// Asks what a dead region's memory cgroup counted, by the region's uuid; `None` where nobody looked while it lived.
+pub type MemoryWatch = Arc<dyn Fn(&[u8; 16]) -> Option<OomKills> + Send + Sync>;
+
+/// What is known of all deaths so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Deaths by cause: each of [`Cause::ALL`], and [`UNSEEN`].
+    pub crashes: BTreeMap<&'static str, u64>,
+    /// When each region last crashed, by name: nanoseconds since the Unix epoch.
+    pub last_crash_ns: BTreeMap<String, u64>,
+}
+
+/// Counts deaths.
+///
+/// ```
+/// use tachograph_exporter::{Directories, deaths::Deaths};
+/// let directory = tempfile::tempdir()?;
+/// let directories = Directories::from_args(vec![directory.path().into()]);
+/// let tally = Deaths::new(None).observe(&directories, &[]);
+/// assert_eq!((tally.crashes["signal"], tally.crashes["killed"], tally.crashes.len()), (0, 0, 7));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Deaths {
+    state: Mutex<State>,
+    memory: Option<MemoryWatch>,
+}
+
+struct State {
+    ledger: Ledger,
+    /// Archived files that were looked at: their names tell their uuid, so none is opened again.
+    known: HashSet<PathBuf>,
+}
+
+impl std::fmt::Debug for Deaths {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deaths").finish_non_exhaustive()
+    }
+}
+
+impl Deaths {
+    /// Goes on from the ledger in this directory; without one, from nothing.
+    #[must_use]
+    pub fn new(directory: Option<&Path>) -> Self {
+        let state = State { ledger: Ledger::open(directory), known: HashSet::new() };
+        Self { state: Mutex::new(state), memory: None }
+    }
+
+    /// Asks `memory` about each death that left no word of its own.
+    #[must_use]
+    pub fn watching(mut self, memory: MemoryWatch) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// Counts what is new: among the regions in place, in the archives of these directories, and in the archives' books.
+    /// The ledger is on disk when this returns; where it can't be written that is logged, and the deaths are told all the
+    /// same.
+    pub fn observe(&self, directories: &Directories, in_place: &[&RegionInfo]) -> Tally {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { ledger, known } = &mut *state;
+        for region in in_place {
+            self.count(ledger, region);
+        }
+        let mut there = HashSet::new();
+        for directory in directories.paths() {
+            let archive = directory.join("archive");
+            // The books first: a death that they tell of is among the files, unless it was dropped.
+            let books = bursts::read_all(&archive);
+            let unread = self.archived(&archive, ledger, known, &mut there);
+            for (name, bursts) in books {
+                // Else what could not be opened would be counted now as unseen, and again once it can.
+                if !unread.contains(&name) {
+                    unseen(ledger, &name, &bursts);
+                }
+            }
+        }
+        known.retain(|path| there.contains(path));
+        ledger.store();
+        ledger.tally()
+    }
+
+    /// Counts an archive's deaths; gives the names of regions of which a file could not be read.
+    fn archived(
+        &self,
+        archive: &Path,
+        ledger: &mut Ledger,
+        known: &mut HashSet<PathBuf>,
+        there: &mut HashSet<PathBuf>,
+    ) -> BTreeSet<String> {
+        let mut unread = BTreeSet::new();
+        if !archive.is_dir() {
+            return unread;
+        }
+        for path in content::regions(archive, &mut Vec::new()) {
+            there.insert(path.clone());
+            if known.contains(&path) {
+                continue;
+            }
+            match RegionReader::open(&path).map(|reader| reader.info()) {
+                Ok(Ok(region)) => {
+                    self.count(ledger, &region);
+                    known.insert(path);
+                }
+                _ => unread.extend(name_of(&path)),
+            }
+        }
+        unread
+    }
+
+    fn count(&self, ledger: &mut Ledger, region: &RegionInfo) {
+        if region.verdict != Verdict::Crashed || ledger.knows(&region.name, &region.uuid) {
+            return;
+        }
+        let kills = self.memory.as_ref().and_then(|memory| memory(&region.uuid));
+        let cause = region.cause.unwrap_or(Cause::Killed).given(kills);
+        ledger.count(&region.name, &region.uuid, region.last_sign_ns(), cause.as_str());
+    }
+}
+
+/// Counts the deaths of bursts that are told of and were never seen.
+fn unseen(ledger: &mut Ledger, name: &str, bursts: &[Burst]) {
+    for burst in bursts {
+        ledger.count_burst(name, burst);
+    }
+}
+
+/// The region that an archived file was of, by its name `<name>.<time>.<uuid>.tacho`.
+fn name_of(path: &Path) -> Option<String> {
+    let mut parts = path.file_stem()?.to_str()?.rsplitn(3, '.');
+    let (_uuid, _time) = (parts.next()?, parts.next()?);
+    parts.next().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archived_files_name_their_region() {
+        let path = Path::new("/a/mc.0-a.20260101T000000Z.00112233445566778899aabbccddeeff.tacho");
+        assert_eq!(name_of(path).as_deref(), Some("mc.0-a"));
+        assert_eq!(name_of(Path::new("/a/mc.tacho")), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Reads the archive's books of what it dropped: how many deaths a burst had, of which two files are left. Called by
+//! `deaths.rs`. What is found there is foreign: bounded, checked, and passed over where it says nothing.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::region_file::is_region_name;
+
+/// Deaths at most this far apart are one burst: what bounds how long one with so many deaths can be.
+const APART_NS: u64 = 600_000_000_000;
+/// Longest book that is read, in bytes.
+const LONGEST: u64 = 64 * 1024;
+/// Most books of an archive that are read.
+const MOST: usize = 10_000;
+
+/// Deaths of one region that followed each other closely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Burst {
+    /// The earliest: nanoseconds since the Unix epoch.
+    pub(super) from_ns: u64,
+    /// The latest.
+    pub(super) last_ns: u64,
+    /// How many there were.
+    pub(super) deaths: u64,
+}
+
+/// The books of an archive, by region; none where it can't be listed.
+pub(super) fn read_all(archive: &Path) -> Vec<(String, Vec<Burst>)> {
+    let entries = std::fs::read_dir(archive).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| {
+        let file = entry.file_name().into_string().ok()?;
+        file.strip_prefix('.')?.strip_suffix(".bursts").filter(|name| is_region_name(name)).map(str::to_owned)
+    });
+    names.take(MOST).map(|name| (read(archive, &name), name)).map(|(bursts, name)| (name, bursts)).collect()
+}
+
+fn read(archive: &Path, name: &str) -> Vec<Burst> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::open(archive.join(format!(".{name}.bursts")), flags, Mode::empty()) else {
+        return Vec::new();
+    };
+    let mut bytes = Vec::new();
+    if std::fs::File::from(fd).take(LONGEST).read_to_end(&mut bytes).is_err() {
+        return Vec::new();
+    }
+    String::from_utf8_lossy(&bytes).lines().filter_map(burst).collect()
+}
+
+/// A line: the file of its first death, the latest death, how many, the earliest.
+fn burst(line: &str) -> Option<Burst> {
+    let [_first, last, deaths, from] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let burst = Burst { from_ns: from.parse().ok()?, last_ns: last.parse().ok()?, deaths: deaths.parse().ok()? };
+    let longest = burst.deaths.saturating_sub(1).saturating_mul(APART_NS);
+    let is_possible = burst.last_ns.checked_sub(burst.from_ns).is_some_and(|span| span <= longest);
+    // More deaths than nanoseconds were written by somebody else.
+    (is_possible && burst.deaths <= burst.last_ns - burst.from_ns + 1).then_some(burst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_say_nothing_are_passed_over() {
+        assert_eq!(burst("mc.a.tacho 900 3 100"), Some(Burst { from_ns: 100, last_ns: 900, deaths: 3 }));
+        for line in
+            ["", "a 1 2", "a 1 2 3 4", "a x 2 1", "a 100 3 900", "a 900 0 100", "a 900 18446744073709551615 100"]
+        {
+            assert_eq!(burst(line), None, "{line}");
+        }
+        assert_eq!(burst("a 600000000001 1 0"), None, "one death has no span");
+    }
+}
