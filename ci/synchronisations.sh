@@ -9,6 +9,7 @@ unmodelled() {
     cat <<'LABELS'
 opening      a lock around fork(2): what it orders is the kernel's doing; tests/tests/fork_starting.rs
 turning      a lock over the turn of a window, which a forked child lets go; what is done under it has a model: watermark-window
+recording    a lock in a signal handler, which orders only who records first; tests/tests/crash_slots.rs
 guard-slot   between a thread and the handler of its own fault, by the kernel's signal and mmap; exporter/src/guard.rs
 region-list  a list that only grows, by the one compare-exchange; its order with the lanes is attach, which has a model
 ack-ceiling  the example's own bookkeeping for the crash tests, no part of a region; Tokio's Notify stands in it

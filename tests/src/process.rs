@@ -56,6 +56,17 @@ fn with_fail_points() -> &'static Path {
     BUILT.get_or_init(|| build(&[&["-p", "tachograph-tests", "--features", "fail-points"], &bins[..]].concat()))
 }
 
+/// The program of many deaths, `examples/crash_victim.rs`. Built first where it is not up to date.
+///
+/// # Panics
+/// Where cargo can't build it.
+pub fn crash_victim() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| build(&["-p", "tachograph-tests", "--example", "crash_victim"]).join("examples/crash_victim"))
+        .clone()
+}
+
 /// A tool that the machine must have.
 ///
 /// # Panics

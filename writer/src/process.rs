@@ -1,7 +1,7 @@
-//! What is the process's own, not a region's: the list of its regions, and the hooks for fork.
+//! What is the process's own, not a region's: the list of its regions, and the hooks for fork, exit and crash.
 //!
 //! The list only grows; its nodes live as long as the process, since handles do. It may be walked at any time, from any
-//! thread, in a forked child too: no lock, no allocation. This is the writer's one module with unsafe code.
+//! thread, in a forked child too: no lock, no allocation. This and the files in `process/` are the writer's only ones with unsafe code.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::Ordering::{self, Relaxed};
@@ -9,11 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tachograph_layout::{Control, WriterMap};
+use rustix::process::Pid;
+use tachograph_layout::{Control, Section, WriterMap};
 
 use crate::adopt::Adoption;
 use crate::used_lanes::UsedLanes;
 use crate::{housekeeping, lane, lock};
+
+mod exit;
+mod fatal;
+mod frames;
+mod panics;
+mod thread;
 
 /// A region that this process built, as the hooks and the housekeeping see it.
 #[derive(Debug)]
@@ -29,6 +36,10 @@ pub(crate) struct Attached {
     pub(crate) adoption: OnceLock<&'static Adoption>,
     /// Held while the structure word is odd: one slot changes hands at a time.
     pub(crate) structure: Mutex<()>,
+    /// Who built it: a child, however it came to be, has another id.
+    owner: Pid,
+    /// The crash slots.
+    crash: Section,
     /// Descriptor of the lock; -1 where there is none (any more).
     lock: AtomicI32,
     /// The region file, until the region is closed. A forked child does not touch it.
@@ -46,6 +57,7 @@ impl Attached {
     pub(crate) fn new(
         name: &str,
         map: &'static WriterMap,
+        crash: Section,
         tick: Duration,
         lock: Option<OwnedFd>,
         file: Option<OwnedFd>,
@@ -58,6 +70,8 @@ impl Attached {
             watermarks: Mutex::new(Vec::new()),
             adoption: OnceLock::new(),
             structure: Mutex::new(()),
+            owner: rustix::process::getpid(),
+            crash,
             lock: AtomicI32::new(lock.map_or(-1, IntoRawFd::into_raw_fd)),
             file: Mutex::new(file),
             next: AtomicPtr::new(std::ptr::null_mut()),
@@ -69,6 +83,16 @@ impl Attached {
         static NOWHERE: AtomicU64 = AtomicU64::new(0);
         // Every map holds the control block: its layout was built by `Geometry`.
         self.map.word(offset).unwrap_or(&NOWHERE)
+    }
+
+    /// Whether process `pid` built the region and has not closed it. Where not, no hook writes into it.
+    fn is_in_use(&self, pid: Pid) -> bool {
+        !self.ended.load(Ordering::Relaxed) && self.owner == pid
+    }
+
+    /// A word of a crash slot.
+    fn crash_word(&self, slot: u64, word: usize) -> Option<&'static AtomicU64> {
+        self.map.word(self.crash.entry(slot)? + word as u64 * 8)
     }
 
     /// Which of the region's two files has lost its name while the region is open: a cleaner's doing.
@@ -155,7 +179,15 @@ fn install_hooks() {
         if result != 0 {
             tracing::warn!("pthread_atfork failed: a forked child would write into this process's regions");
         }
+        exit::install();
     });
+}
+
+/// Has panics and fatal signals recorded from here on, in every region that the process has in use at the time.
+pub(crate) fn hook_crashes() {
+    frames::prepare();
+    panics::install();
+    fatal::install();
 }
 
 /// Waits until no lock is just being opened (an `openat` long), and lets none be until the fork is over.
@@ -221,6 +253,7 @@ extern "C" fn in_forked_child() {
         region.map.detach();
     }
     lane::keep_only_own();
+    fatal::forget_threads();
     housekeeping::forget_thread();
 }
 

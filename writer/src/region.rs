@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::time::ClockId;
-use tachograph_layout::{Control, RegionState, publish};
+use tachograph_layout::{Control, RegionState, SectionKind, publish};
 
 use crate::fail_point::FailPoint;
 use crate::gauge::GaugeNumber;
@@ -75,7 +75,9 @@ impl Region {
 
     pub(crate) fn from_started(started: Started) -> Self {
         let (starting, lock) = started.lock.map(|lock| (lock.starting, lock.fd)).unzip();
-        let attached = process::attach(Attached::new(&started.name, started.map, started.tick, lock, started.file));
+        let crash = started.layout.section(SectionKind::Crash);
+        let attached = Attached::new(&started.name, started.map, crash, started.tick, lock, started.file);
+        let attached = process::attach(attached);
         if let Some(adoption) = started.adoption {
             let _ = attached.adoption.set(adoption);
         }

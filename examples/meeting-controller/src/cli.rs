@@ -152,7 +152,8 @@ where
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let mut builder = Region::builder(&options.region).fit::<McMetrics>().version(env!("CARGO_PKG_VERSION"));
+    let mut builder =
+        Region::builder(&options.region).fit::<McMetrics>().version(env!("CARGO_PKG_VERSION")).crash_hooks(true);
     if let Some(dir) = &options.region_dir {
         builder = builder.dir(dir);
     }

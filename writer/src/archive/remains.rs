@@ -22,7 +22,8 @@ pub(crate) struct Remains {
     pub(crate) header: Option<Header>,
     /// Whether the writer closed it in an orderly way.
     pub(crate) closed: bool,
-    /// Whether the writer let go of it, closing it or unwinding: then it holds no lock, even where it lives on.
+    /// Whether the writer let go of it, closing it, unwinding or exiting: then it holds no lock, even where it lives on,
+    /// or only for the moment until its process is gone.
     pub(crate) ended: bool,
     /// Last sign of life: nanoseconds since the Unix epoch.
     pub(crate) died_ns: u64,
@@ -72,7 +73,7 @@ impl Remains {
         let control = |offset: u64| words.get(offset as usize / 8).copied().unwrap_or(0);
         let state = RegionState::from_wire(control(Control::STATE));
         remains.closed = state == Some(RegionState::Closed);
-        remains.ended = matches!(state, Some(RegionState::Closed | RegionState::Unwound));
+        remains.ended = matches!(state, Some(RegionState::Closed | RegionState::Unwound | RegionState::Exited));
         let signs = [Control::STATE_REALTIME_NS, Control::TICK_REALTIME_NS].map(control);
         let last_sign = signs.into_iter().fold(header.created_realtime_ns, u64::max);
         // A rename changes ctime: no death is later than the file's last one, whatever its bytes say.
