@@ -35,10 +35,10 @@ found=$(printf '%s\n' "$lines" | jq -r '
         and (.ours_ns | type == "number" and . > 0)
         and ((.peer_ns == null and .ratio == null) or (.peer_ns > 0 and .ratio > 0))
     then "\(.row) \(.mode) \(.peer)" else error("not a line of results: \(.)") end')
-for row in start registration; do
+for row in start start_adopting registration registration_adopted; do
     grep -q "^$row " <<<"$found" || { echo "bench_smoke: no row $row" >&2 && exit 1; }
 done
-difference=$(diff <(sort <<<"$expected") <(grep -v -E '^(start|registration) ' <<<"$found" | sort)) || {
+difference=$(diff <(sort <<<"$expected") <(grep -v -E '^(start|start_adopting|registration|registration_adopted) ' <<<"$found" | sort)) || {
     printf 'bench_smoke: lines that are missing (<) or not known to this check (>):\n%s\n' "$difference" >&2
     exit 1
 }

@@ -3,6 +3,7 @@
 //! `cargo run --release -p tachograph-benches -- [--json] [--quick] [ROW..]` prints a table, or with `--json` one object
 //! a line. `ratio` is the peer's time divided by ours: above 1 we are faster. `--quick` only shows that the benches work.
 
+mod adopted;
 mod closed_label_inc;
 mod contest;
 mod counter_inc;
@@ -24,7 +25,7 @@ use contest::{Effort, Line};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 12] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
@@ -34,7 +35,9 @@ const ROWS: [Row; 10] = [
     ("facade_counter_literal", facade_counter_literal::lines),
     ("sampled", sampled::lines),
     ("start", start::start),
+    ("start_adopting", adopted::start),
     ("registration", start::registration),
+    ("registration_adopted", adopted::registration),
 ];
 
 fn main() -> ExitCode {

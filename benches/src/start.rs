@@ -6,7 +6,7 @@ use tachograph::{Counter, Desc, Family, LabelValue, Region};
 
 use crate::contest::{Effort, Line, median};
 
-const SERIES: u32 = 10_000;
+pub(crate) const SERIES: u32 = 10_000;
 
 tachograph::label_value! {
     pub(crate) enum Digit: "digit" {
@@ -43,6 +43,16 @@ pub(crate) fn start(effort: Effort) -> Vec<Line> {
     vec![alone("start", "default_region", (0..effort.rounds).map(|_| build()).collect())]
 }
 
+/// The family of 10,000 series by four labels.
+pub(crate) type Labelled = Family<Counter, (Thousand, Hundred, Ten, Digit)>;
+
+/// All of its series.
+pub(crate) fn labelled_all(family: &Labelled) -> Vec<Counter> {
+    let all = Thousand::all().iter().flat_map(|m| Hundred::all().iter().map(move |h| (*m, *h)));
+    let all = all.flat_map(|(m, h)| Ten::all().iter().map(move |t| (m, h, *t)));
+    all.flat_map(|(m, h, t)| Digit::all().iter().map(move |d| family.at((m, h, t, *d)))).collect()
+}
+
 /// Registering 10,000 series: as one family with four labels, and as 10,000 families without.
 pub(crate) fn registration(effort: Effort) -> Vec<Line> {
     let region = || {
@@ -52,14 +62,11 @@ pub(crate) fn registration(effort: Effort) -> Vec<Line> {
     let labelled = || {
         let region = region();
         let start = Instant::now();
-        let family: Family<Counter, (Thousand, Hundred, Ten, Digit)> =
-            region.family(Desc::new("bench_total", "Registered by a bench")).expect("room");
+        let family: Labelled = region.family(Desc::new("bench_total", "Registered by a bench")).expect("room");
         let took = start.elapsed();
         let last = family.at((Thousand::M9, Hundred::H9, Ten::T9, Digit::D9));
         last.inc();
-        let all = Thousand::all().iter().flat_map(|m| Hundred::all().iter().map(move |h| (*m, *h)));
-        let all = all.flat_map(|(m, h)| Ten::all().iter().map(move |t| (m, h, *t)));
-        let sum: u64 = all.flat_map(|(m, h, t)| Digit::all().iter().map(move |d| family.at((m, h, t, *d)).get())).sum();
+        let sum: u64 = labelled_all(&family).into_iter().map(Counter::get).sum();
         assert_eq!((sum, last.get()), (1, 1), "the 10,000 series are not apart");
         took.as_secs_f64() * 1e9 / f64::from(SERIES)
     };
@@ -81,6 +88,6 @@ pub(crate) fn registration(effort: Effort) -> Vec<Line> {
     ]
 }
 
-fn alone(row: &'static str, mode: &'static str, samples: Vec<f64>) -> Line {
+pub(crate) fn alone(row: &'static str, mode: &'static str, samples: Vec<f64>) -> Line {
     Line { row, mode, ours_ns: median(samples), peer: "none", peer_ns: None }
 }

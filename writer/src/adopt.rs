@@ -6,6 +6,8 @@
 //! taken once. What stands in the region is never read back. Nothing here is for a hot path.
 
 mod predecessor;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Relaxed, Release};
@@ -245,8 +247,14 @@ impl Adoption {
             tracing::info!(region, taken, waiting, "the counters of the region before are continued");
             return;
         }
-        // Out of a file: told as a debugger would, so that nothing of it reaches a terminal as it is.
-        let names = adopted.left.iter().take(NAMES_TOLD).map(|name| format!("{name:?}")).collect::<Vec<_>>().join(" ");
+        // Out of a file: nothing of it reaches a terminal as it is.
+        let names = adopted
+            .left
+            .iter()
+            .take(NAMES_TOLD)
+            .map(|name| name.escape_debug().to_string())
+            .collect::<Vec<_>>()
+            .join(" ");
         tracing::warn!(
             region,
             taken,

@@ -9,7 +9,7 @@ mod places;
 mod remains;
 mod retention;
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::time::ClockId;
 
@@ -100,6 +100,18 @@ pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result
     FailPoint::ArchiveMoved.pass();
     retain(&places, directory.room(), name, &archived, false, rules);
     Ok(Some(archived))
+}
+
+/// Gives back its name to a region that was archived for one that could not be built: the next start is to find it there.
+pub(crate) fn restore(directory: &Directory, name: &str, file: &str) {
+    let places = Places::find(directory);
+    let to = region_file(name);
+    match rustix::fs::renameat_with(places.of(file), file, directory, to.as_str(), RenameFlags::NOREPLACE) {
+        Ok(()) => {
+            tracing::info!(path = %directory.join(&to).display(), "put back: no region could be built in its place")
+        }
+        Err(errno) => tracing::warn!(file, %errno, "the region that was to be continued stays in the archive"),
+    }
 }
 
 fn warn_beside(directory: &Directory, fault: Option<DirectoryFault>, errno: Errno) {

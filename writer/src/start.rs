@@ -3,6 +3,8 @@
 //! Called by the builder only. Everything happens under the region's lock, in a temporary file that no reader looks at;
 //! the rename is the last step that can fail. Whatever fails, the temporary is gone and the lock is free again.
 
+mod succession;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -97,43 +99,6 @@ impl Plan {
         FailPoint::StaleRemoved.pass();
         let made = self.make_with_room(directory, None, archived.as_deref())?;
         Ok(self.started_in(directory, lock, made))
-    }
-
-    /// Starts in the place of the region that is continued. That keeps its name until the new one, with all of its totals,
-    /// takes it over by one rename: a kill at any moment leaves either of them there, and nothing else has to be looked at.
-    fn adopt(
-        mut self,
-        directory: &Directory,
-        lock: Lock,
-        predecessor: Predecessor,
-        rules: Rules,
-    ) -> Result<Started, BuildError> {
-        FailPoint::PredecessorRead.pass();
-        self.layout = self.layout.carrying(predecessor.words.len() as u64);
-        // A start that archived last may have been cut off right after.
-        archive::finish(directory, &self.name, rules);
-        self.remove_stale(directory);
-        FailPoint::StaleRemoved.pass();
-        let made = match self.make_with_room(directory, Some((&predecessor, rules)), None) {
-            // What is to be continued was read: rather than not starting at all, it goes the way that evidence goes.
-            Err(BuildError::Full { .. }) => {
-                let archived = archive::archive(directory, &self.name, rules)?;
-                self.make_with_room(directory, Some((&predecessor, rules)), archived.as_deref())
-            }
-            made => made,
-        }?;
-        archive::finish(directory, &self.name, rules);
-        let mut started = self.started_in(directory, lock, made);
-        tracing::info!(
-            region = started.name,
-            predecessor = %uuid::Uuid::from_bytes(predecessor.uuid).simple(),
-            restarts = predecessor.restarts.saturating_add(1),
-            damaged = predecessor.damaged,
-            dropped = predecessor.dropped,
-            "continues the counters of the region before"
-        );
-        started.adoption = Some(Adoption::new(&started, predecessor));
-        Ok(started)
     }
 
     /// Makes the region file; where there is no room, once more after archived evidence was dropped for it.
@@ -235,22 +200,6 @@ impl Plan {
     fn give_name(&self, directory: &Directory, temporary: &Temporary<'_>) -> Result<(), BuildError> {
         let to = archive::region_file(&self.name);
         rustix::fs::renameat_with(directory, temporary.name.as_str(), directory, to.as_str(), RenameFlags::NOREPLACE)
-            .map_err(|errno| self.failed(directory, "give its name to", &to, errno))
-    }
-
-    /// Gives it the name of the region that it continues, in one step.
-    fn succeed(&self, directory: &Directory, temporary: &Temporary<'_>, rules: Rules) -> Result<(), BuildError> {
-        if let Err(errno) = archive::link(directory, &self.name) {
-            // The file can have no second name here, or is gone. So it is moved, and for that moment nothing has the name.
-            tracing::debug!(%errno, "what is continued can't be linked into the archive");
-            if errno != Errno::NOENT {
-                archive::archive(directory, &self.name, rules)?;
-            }
-            return self.give_name(directory, temporary);
-        }
-        FailPoint::PredecessorLinked.pass();
-        let to = archive::region_file(&self.name);
-        rustix::fs::renameat(directory, temporary.name.as_str(), directory, to.as_str())
             .map_err(|errno| self.failed(directory, "give its name to", &to, errno))
     }
 

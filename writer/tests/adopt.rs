@@ -347,3 +347,80 @@ fn a_region_that_says_it_holds_more_than_its_file_is_not_read() {
     let region = build(dir.path());
     assert!(region.adopted().is_none());
 }
+
+/// What was logged, as text.
+#[derive(Debug, Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_left_is_told_in_one_line_once() {
+    let dir = memory_dir();
+    let region = build(dir.path());
+    region.counter("app_kept_total", "Kept").unwrap().add(1);
+    region.counter("app_renamed_total", "Renamed").unwrap().add(1);
+    region.close();
+    // A name that no writer gives: nothing of it may reach a terminal as it is.
+    let path = dir.path().join("mc.tacho");
+    let strings = sections(&path).section(SectionKind::Strings);
+    let text = fs::read(&path).unwrap();
+    let at = text.windows(17).position(|window| window == b"app_renamed_total").unwrap() as u64;
+    assert!(at >= strings.offset);
+    put(&path, at, u64::from_le_bytes(*b"\x1b[31mapp"));
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let region = build(dir.path());
+        region.counter("app_kept_total", "Kept").unwrap();
+        region.close();
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("were not continued")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("taken=1") && told[0].contains("left=1"), "{log}");
+    assert!(told[0].contains("[31mappmed_total") && !log.contains('\x1b'), "{log:?}");
+}
+
+#[test]
+fn a_living_owner_is_not_adopted() {
+    let dir = memory_dir();
+    let region = build(dir.path());
+    let served = region.counter("app_served_total", "Served").unwrap();
+    served.add(3);
+    let error = builder(dir.path()).build().unwrap_err();
+    assert!(matches!(error, tachograph::BuildError::Owned { .. }), "{error}");
+    let private = builder(dir.path()).build_or_private();
+    assert!(private.is_private() && private.adopted().is_none());
+    assert_eq!(private.counter("app_served_total", "Served").unwrap().get(), 0);
+    served.inc();
+    region.close();
+    let region = build(dir.path());
+    assert_eq!(region.counter("app_served_total", "Served").unwrap().get(), 4);
+}
+
+/// A directory in which no archive can be made: the evidence stays beside, and the count goes on.
+#[test]
+fn an_archive_that_can_not_be_used_costs_no_count() {
+    let dir = memory_dir();
+    fs::write(dir.path().join("archive"), b"in the way").unwrap();
+    for life in 0..3 {
+        let region = build(dir.path());
+        let served = region.counter("app_served_total", "Served").unwrap();
+        assert_eq!(served.get(), life);
+        served.inc();
+        region.close();
+    }
+    let hidden = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(hidden.filter(|name| name.starts_with(".mc.") && name.ends_with(".tacho")).count(), 2);
+}
