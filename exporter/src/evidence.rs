@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::json::Now;
 
-pub(crate) use read::{fatal, pulses, read, stuck};
+pub(crate) use read::{activities, fatal, pulses, read, stuck};
 
 /// A moment on both clocks.
 ///

@@ -57,6 +57,7 @@ pub mod moment;
 pub mod number;
 pub mod plan;
 pub mod promise;
+pub mod recording;
 #[cfg(feature = "server")]
 pub mod self_metrics;
 #[cfg(feature = "server")]

@@ -13,7 +13,7 @@ use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind
 
 use crate::Verdict;
 use crate::cause::{Cause, DeathFacts};
-use crate::evidence::{self, Evidence, Fatal, Moment};
+use crate::evidence::{self, Activities, Evidence, Fatal, Moment};
 use crate::json::Now;
 use crate::lock::LockError;
 use crate::parse::{self, Parsed};
@@ -131,6 +131,12 @@ impl RegionReader {
         self.file.header.uuid
     }
 
+    /// Id of the region that stood at its place before; zeros where there was none.
+    #[must_use]
+    pub const fn predecessor_uuid(&self) -> [u8; 16] {
+        self.file.header.predecessor_uuid
+    }
+
     /// When the region was built: nanoseconds since the Unix epoch.
     #[must_use]
     pub const fn created_realtime_ns(&self) -> u64 {
@@ -206,6 +212,14 @@ impl RegionReader {
         let stuck = evidence::stuck(self.view(), &self.file.sections, now, longest_ns);
         self.check_whole()?;
         Ok(stuck)
+    }
+
+    /// Who is doing what, alone: what the recorder looks at many times a second. `busy_ns` is not reckoned.
+    pub(crate) fn activities(&self) -> Result<Activities, ReadError> {
+        self.check_length()?;
+        let activities = evidence::activities(self.view(), &self.file.sections);
+        self.check_whole()?;
+        Ok(activities)
     }
 
     /// Takes a snapshot's buffers back, so that the next one allocates nothing.
@@ -432,6 +446,6 @@ impl Cache {
 }
 
 /// A foreign string without control characters, which would move a terminal's cursor or break a line.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

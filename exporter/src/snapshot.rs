@@ -12,7 +12,7 @@ use tachograph_layout::{Ordered, RegionState};
 use crate::Verdict;
 use crate::cause::Cause;
 use crate::promise::Promise;
-use crate::schema::{Family, Kind, Number, Schema};
+use crate::schema::{Family, Kind, Number, Schema, Series};
 
 /// A region at one moment.
 ///
@@ -200,6 +200,14 @@ impl Snapshot {
         Some((extreme(family, cell(2))?, cell(3)))
     }
 
+    /// Appends the raw words of a series of this snapshot: as many as its kind has, 0 for what is missing.
+    pub(crate) fn append_cells(&self, series: &Series, out: &mut Vec<u64>) {
+        let shared = self.schema.families.get(series.family).is_some_and(|family| family.kind.in_shared_plane());
+        let (plane, end) = (if shared { &self.shared } else { &self.lane }, out.len() + series.cells as usize);
+        out.extend_from_slice(words(plane, series.cell, series.cells as usize));
+        out.resize(end, 0);
+    }
+
     /// Gives the two buffers back, for [`crate::RegionReader::recycle`].
     pub(crate) fn into_buffers(self) -> (Vec<u64>, Vec<u64>) {
         (self.lane, self.shared)
@@ -220,7 +228,7 @@ fn word(plane: &[u64], cell: u64) -> u64 {
 }
 
 /// Cells that a series of a family owns, from what the owned family tells.
-const fn cells_of(family: &Family) -> usize {
+pub(crate) const fn cells_of(family: &Family) -> usize {
     match family.kind {
         Kind::Info => 0,
         Kind::Counter | Kind::Gauge | Kind::StateSet => 1,

@@ -68,6 +68,11 @@ pub(crate) fn stuck(view: WordView<'_>, sections: &SectionTable, now_ns: u64, lo
     stuck
 }
 
+/// Reads the activities alone.
+pub(crate) fn activities(view: WordView<'_>, sections: &SectionTable) -> Activities {
+    Reader { view, sections }.activities()
+}
+
 /// The last sign of life that stands in a region.
 fn last_sign(evidence: &Evidence, header: &Header, reader: &Reader<'_>) -> Moment {
     let built = Moment { realtime_ns: header.created_realtime_ns, monotonic_ns: header.created_monotonic_ns };

@@ -9,6 +9,7 @@ mod compress;
 mod death_metrics;
 mod listen;
 mod negotiate;
+mod recorder_metrics;
 mod routes;
 mod scrape;
 
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::Directories;
 use crate::plan::{Options, REGION_LABEL};
+use crate::recording::{Recorder, RecorderConfig, RecorderError};
 use crate::self_metrics::SelfMetricsError;
 
 pub use compress::Compression;
@@ -56,6 +58,8 @@ pub struct Config {
     pub created: bool,
     /// How long an actor may be busy with one message before it counts as stuck.
     pub stuck_after: Duration,
+    /// The flight recorder; none where nothing is to be recorded.
+    pub recorder: Option<RecorderConfig>,
 }
 
 impl Default for Config {
@@ -70,6 +74,7 @@ impl Default for Config {
             compression_level: 1,
             created: false,
             stuck_after: scrape::STUCK_AFTER,
+            recorder: None,
         }
     }
 }
@@ -107,6 +112,7 @@ impl Config {
                 "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job or instance)"
             ));
         }
+        problems.extend(self.recorder.iter().flat_map(RecorderConfig::problems));
         problems
     }
 
@@ -132,6 +138,9 @@ pub enum ServeError {
     /// The exporter's own metrics can't be had.
     #[error(transparent)]
     SelfMetrics(#[from] SelfMetricsError),
+    /// Nothing can be recorded.
+    #[error(transparent)]
+    Recorder(#[from] RecorderError),
 }
 
 /// How long requests in flight may take once the server was told to end.
@@ -142,6 +151,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub struct Server {
     listeners: Vec<Listener>,
     app: Arc<routes::App>,
+    /// Samples until the server is gone.
+    _recorder: Option<Recorder>,
 }
 
 impl Server {
@@ -158,9 +169,15 @@ impl Server {
         for address in &config.listen {
             listeners.push(address.bind().await?);
         }
-        let scraper = Arc::new(Scraper::new(config.directories(), config.options())?.stuck_after(config.stuck_after));
+        let recorder = config.recorder.clone().map(|recorder| Recorder::start(recorder, config.directories()));
+        let recorder = recorder.transpose()?;
+        let scraper = Scraper::new(config.directories(), config.options())?.stuck_after(config.stuck_after);
+        if let Some(recorder) = &recorder {
+            scraper.show_recorder(recorder.stats())?;
+        }
+        let scraper = Arc::new(scraper);
         let app = routes::App::new(scraper, config);
-        Ok(Self { listeners, app: Arc::new(app) })
+        Ok(Self { listeners, app: Arc::new(app), _recorder: recorder })
     }
 
     /// The addresses it listens on, with the ports that the system chose where 0 was asked for.

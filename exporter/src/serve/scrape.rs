@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::death_metrics::DeathMetrics;
+use super::recorder_metrics::RecorderMetrics;
 use crate::deaths::Deaths;
 use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
 use crate::listing::{Listing, chain};
 use crate::plan::{Options, Plan, PlanError, Source};
+use crate::recording::RecorderStats;
 use crate::self_metrics::{Seen, SelfMetrics, SelfMetricsError};
 use crate::{Directories, Problem, ReadError, RegionInfo, RegionReader, Scan, Snapshot, Verdict};
 
@@ -112,6 +114,12 @@ impl Scraper {
     }
 
     /// The body of `/metrics`.
+    /// Shows how a recorder is doing, from now on.
+    pub(super) fn show_recorder(&self, stats: Arc<RecorderStats>) -> Result<(), SelfMetricsError> {
+        self.own.register(Box::new(RecorderMetrics::new(stats)?))
+    }
+
+    /// The body of `/metrics`, in text format 0.0.4.
     ///
     /// # Errors
     /// [`ScrapeError`] where nothing can be rendered; one region that can't be read is no such reason.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tachograph_exporter::moment::Moment;
+use tachograph_exporter::recording::{RecorderConfig, Tier};
 use tachograph_exporter::serve::Listen;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Copy a region into a file, without stopping anything
     Snapshot(Snapshot),
+    /// Show how series went: the recorder's window as a table, a plot or CSV
+    History(History),
     /// Start a meeting controller under load, serve its metrics, and say what to try
     #[cfg(feature = "demo")]
     Demo(Demo),
@@ -73,6 +77,7 @@ Examples:
   tacho serve
   tacho serve --web.listen-address=:10110 --region-dir=/run/tachograph
   tacho serve --web.listen-address=unix:/run/tacho/tacho.sock
+  tacho serve --recorder.dir=/var/lib/tacho            keep the last minutes, and a case of each crash
   tacho serve --config.check --region-label=shard     check the flags, serve nothing
 
 Prometheus:
@@ -108,6 +113,8 @@ pub(crate) struct Serve {
     /// An actor that is busy with one message for longer counts as stuck
     #[arg(long = "actors.stuck-after", value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub(crate) stuck_after: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) recorder: Recorder,
     /// Check the flags, then exit: 0 where they can be served, 2 where not
     #[arg(long = "config.check")]
     pub(crate) check: bool,
@@ -120,6 +127,35 @@ pub(crate) enum CompressionChoice {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recorder {
+    /// Record the regions: keep their last minutes in this directory, and a case of each crash. It is best on disk,
+    /// where it outlives a reboot; made where it is missing
+    #[arg(long = "recorder.dir", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// What is kept how long, the finest first: INTERVAL:KEEP, joined by commas. The shortest interval is 50ms
+    #[arg(long = "recorder.tiers", value_name = "TIERS", default_value = "1s:30m,10s:24h", value_delimiter = ',')]
+    pub(crate) tiers: Vec<Tier>,
+    /// Most bytes of recordings; the oldest go first. Cases are limited apart from it
+    #[arg(long = "recorder.max-bytes", value_name = "BYTES", default_value = "256MiB", value_parser = parse_bytes)]
+    pub(crate) max_bytes: u64,
+}
+
+impl Recorder {
+    pub(crate) fn config(&self) -> Option<RecorderConfig> {
+        let directory = self.dir.clone()?;
+        Some(RecorderConfig { directory, tiers: self.tiers.clone(), max_bytes: self.max_bytes })
+    }
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("", 0)];
+    let (number, shift) =
+        units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| format!("{text:?} is no number of bytes: give one such as 64MiB, 1GiB or 1048576"))
 }
 
 #[derive(Debug, Args)]
@@ -301,6 +337,53 @@ pub(crate) struct Snapshot {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho history mc-0 mc_actor_messages_total
+  tacho history mc-0 'mc_*_seconds{type=\"meeting\"}' --from -30m --plot
+  tacho history mc-0@crash 'mc_mailbox_*' --from @crash-2m        the minutes before the newest crash
+  tacho history ./mc-0.*.tachorec mc_meetings_active --csv        any copied block of a recording
+
+Rows are as far apart as --step says; a table has about 40 without it, CSV and JSON have every sample. Rates and
+quantiles (upper bounds of their buckets) are of the time since the row before. A pause in the recording is shown, and
+nothing is made up for it.")]
+pub(crate) struct History {
+    /// A name, name@crash (its newest crash), or the path of a recording: a .tachorec file or a directory of them
+    pub(crate) region: String,
+    /// Name of the metric, or name{labels}: * is any text, ? one character
+    pub(crate) metric: String,
+    /// From when on: -30s, 2026-11-25T03:12:00Z, @crash-2m
+    #[arg(long, value_name = "TIME", default_value = "-5m", allow_hyphen_values = true)]
+    pub(crate) from: Moment,
+    /// Until when; now, or @crash for name@crash, without it
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) to: Option<Moment>,
+    /// Least time between two rows, such as 10s
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub(crate) step: Option<std::time::Duration>,
+    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
+    #[arg(long = "recorder.dir", value_name = "DIR")]
+    pub(crate) recorder_dir: Option<PathBuf>,
+    /// Draw each series instead: rates of counters and histograms, values of others
+    #[arg(long, conflicts_with_all = ["csv", "json"])]
+    pub(crate) plot: bool,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_span(text: &str) -> Result<std::time::Duration, String> {
+    let span = text.parse::<jiff::Span>().ok().and_then(|span| {
+        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        std::time::Duration::try_from(span).ok()
+    });
+    span.ok_or_else(|| format!("{text:?} is no span of time: give one such as 10s, 500ms or 5m"))
 }
 
 #[cfg(feature = "demo")]

@@ -7,8 +7,10 @@ mod cli;
 #[cfg(feature = "demo")]
 mod demo;
 mod diff;
+mod history;
 mod ls;
 mod output;
+mod plot;
 mod serve;
 mod show;
 mod snapshot;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
+        Command::History(args) => history::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
         #[cfg(feature = "demo")]

@@ -26,6 +26,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         compression_level: args.compression_level,
         created: args.created,
         stuck_after: args.stuck_after,
+        recorder: args.recorder.config(),
     };
     let problems = config.problems();
     for problem in &problems {
@@ -66,6 +67,9 @@ async fn serve(config: &Config) -> Result<(), ServeError> {
     let server = Server::bind(config).await?;
     let directories = tachograph_exporter::Directories::from_args(config.region_dirs.clone()).paths();
     tracing::info!(directories = ?directories, "Looking for regions");
+    if let Some(recorder) = &config.recorder {
+        tracing::info!(directory = %recorder.directory.display(), "Recording");
+    }
     server.run(end).await;
     tracing::info!("Ended");
     Ok(())

@@ -1,0 +1,35 @@
+//! Recordings: the minutes before, kept by the flight recorder of `tacho serve` and read by every command.
+//!
+//! The format is `docs/RECORDING.md`'s. One way in ([`Recorder`]), one way out ([`Recordings`], whose windows give
+//! [`Sample`]s); what is between is bytes. Nothing in a file makes a reader panic, loop or allocate without limit.
+
+mod activity;
+mod block;
+mod config;
+mod decoder;
+mod edit;
+mod encoder;
+mod facts;
+mod frame;
+pub mod history;
+mod library;
+mod lineage;
+mod origin;
+mod proc;
+mod recorder;
+mod stats;
+mod store;
+mod structure;
+mod window;
+mod wire;
+mod words;
+
+pub use config::{FEWEST_BYTES, RecorderConfig, SHORTEST_INTERVAL, Tier};
+pub use decoder::Sample;
+pub use facts::{Facts, MemoryFacts, ProcessFacts};
+pub use library::{RecordedRegion, RecordingError, Recordings, Span};
+pub use origin::Origin;
+pub use recorder::{Recorder, RecorderError};
+pub use stats::{RecorderCounts, RecorderStats};
+pub use store::StoreError;
+pub use window::Window;

@@ -1,0 +1,177 @@
+//! Asks the kernel how a writer's process and its memory cgroup are doing.
+//!
+//! Called by the sampler at each tick. The process is asked only where it is the writer: its pid namespace is ours and its
+//! start time that of the region's header. The cgroup is found once, while the process lives, and still asked afterwards:
+//! what killed the process is counted there.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use super::facts::{Facts, MemoryFacts, ProcessFacts};
+use crate::snapshot::RegionInfo;
+
+/// Most bytes read of a file below /proc or /sys.
+const MOST: u64 = 64 << 10;
+
+/// A writer's process and where its memory is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    cgroup: Option<Cgroup>,
+    looked: bool,
+}
+
+impl Watched {
+    /// How both are doing now.
+    pub(crate) fn sample(&mut self, region: &RegionInfo) -> Facts {
+        let process = region.verdict.is_alive().then(|| process(region)).flatten();
+        if process.is_some() && !self.looked {
+            self.looked = true;
+            self.cgroup = Cgroup::of(region.pid);
+        }
+        Facts { process, memory: self.cgroup.as_ref().and_then(Cgroup::sample) }
+    }
+}
+
+/// The writer's process, where it can be seen from here and is still the one that made the region.
+fn process(region: &RegionInfo) -> Option<ProcessFacts> {
+    let namespace = std::fs::metadata("/proc/self/ns/pid").ok()?.ino();
+    if namespace != region.pid_namespace {
+        return None;
+    }
+    let stat = text(&format!("/proc/{}/stat", region.pid))?;
+    // The name stands in parentheses and may hold anything.
+    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    if field(22)? != region.process_start_ticks {
+        return None;
+    }
+    let ticks = field(14)?.saturating_add(field(15)?);
+    let tick_ns = 1_000_000_000 / u64::from(region.ticks_per_second.max(1));
+    let pages = field(24)?;
+    Some(ProcessFacts {
+        cpu_ns: ticks.saturating_mul(tick_ns),
+        resident_bytes: pages.saturating_mul(rustix::param::page_size() as u64),
+        threads: field(20)?,
+    })
+}
+
+/// A memory cgroup, by its directory.
+#[derive(Debug)]
+enum Cgroup {
+    /// Of the unified hierarchy.
+    V2(PathBuf),
+    /// Of the memory controller's own hierarchy.
+    V1(PathBuf),
+}
+
+impl Cgroup {
+    /// The memory cgroup of a process, where it can be seen from here.
+    fn of(pid: u32) -> Option<Self> {
+        let own = text(&format!("/proc/{pid}/cgroup"))?;
+        let mounts = text("/proc/self/mountinfo")?;
+        let mut unified = None;
+        for line in own.lines() {
+            let mut parts = line.splitn(3, ':');
+            let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+            if controllers.split(',').any(|controller| controller == "memory") {
+                // Where the memory controller has a hierarchy of its own, it counts there.
+                return mounted(&mounts, path, |kind, options| kind == "cgroup" && options.contains(&"memory"))
+                    .map(Self::V1);
+            }
+            if controllers.is_empty() {
+                unified = mounted(&mounts, path, |kind, _| kind == "cgroup2");
+            }
+        }
+        unified.filter(|directory| directory.join("memory.current").exists()).map(Self::V2)
+    }
+
+    fn sample(&self) -> Option<MemoryFacts> {
+        match self {
+            Self::V2(directory) => {
+                let read = |file: &str| text(&directory.join(file).to_string_lossy());
+                let events = read("memory.events")?;
+                Some(MemoryFacts {
+                    usage_bytes: read("memory.current")?.trim().parse().ok()?,
+                    limit_bytes: read("memory.max").and_then(|limit| limit.trim().parse().ok()),
+                    oom_kills: keyed(&events, "oom_kill")?,
+                    limit_hits: keyed(&events, "max").unwrap_or(0),
+                })
+            }
+            Self::V1(directory) => {
+                let read = |file: &str| text(&directory.join(file).to_string_lossy());
+                let number = |file: &str| read(file)?.trim().parse::<u64>().ok();
+                Some(MemoryFacts {
+                    usage_bytes: number("memory.usage_in_bytes")?,
+                    // "No limit" is the largest number of pages.
+                    limit_bytes: number("memory.limit_in_bytes").filter(|limit| *limit < 1 << 62),
+                    // Kernels before 4.13 do not count them.
+                    oom_kills: read("memory.oom_control").and_then(|text| keyed(&text, "oom_kill")).unwrap_or(0),
+                    limit_hits: number("memory.failcnt").unwrap_or(0),
+                })
+            }
+        }
+    }
+}
+
+/// Where a cgroup of a hierarchy is found in the file system, from the mounts.
+fn mounted(mounts: &str, path: &str, is: impl Fn(&str, &[&str]) -> bool) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(3);
+        let (root, point) = (before.next()?, before.next()?);
+        let mut after = after.split(' ');
+        let (kind, _, options) = (after.next()?, after.next()?, after.next()?);
+        let options: Vec<&str> = options.split(',').collect();
+        // In a container the mount's root may be the container's own cgroup.
+        let below = if root == "/" { path } else { path.strip_prefix(root)? };
+        let clean = !below.split('/').any(|part| part == "..");
+        (is(kind, &options) && clean).then(|| PathBuf::from(point).join(below.trim_start_matches('/')))
+    })
+}
+
+/// The number beside a key in lines of `key number`.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+fn text(path: &str) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgroups_are_found_below_their_mounts() {
+        let mounts = "30 24 0:26 / /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n\
+                      31 24 0:27 /pod/a /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let v1 = |kind: &str, options: &[&str]| kind == "cgroup" && options.contains(&"memory");
+        assert_eq!(mounted(mounts, "/x/y", v1), Some("/sys/fs/cgroup/memory/x/y".into()));
+        let v2 = |kind: &str, _: &[&str]| kind == "cgroup2";
+        assert_eq!(mounted(mounts, "/pod/a/b", v2), Some("/sys/fs/cgroup/b".into()));
+        assert_eq!(mounted(mounts, "/../b", v2), None);
+        assert_eq!(keyed("low 0\noom 3\noom_kill 2\noom_group_kill 9\n", "oom_kill"), Some(2));
+    }
+
+    #[test]
+    fn this_process_is_seen_and_another_start_is_not() {
+        let stat = text("/proc/self/stat").unwrap();
+        let start = stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(19).unwrap().parse().unwrap();
+        let region = RegionInfo {
+            pid: std::process::id(),
+            pid_namespace: std::fs::metadata("/proc/self/ns/pid").unwrap().ino(),
+            process_start_ticks: start,
+            ticks_per_second: 100,
+            ..RegionInfo::default()
+        };
+        let seen = process(&region).unwrap();
+        assert!(seen.resident_bytes > 100_000 && seen.threads > 0, "{seen:?}");
+        assert_eq!(process(&RegionInfo { process_start_ticks: start + 1, ..region.clone() }), None);
+        assert_eq!(process(&RegionInfo { pid_namespace: 1, ..region }), None);
+    }
+}

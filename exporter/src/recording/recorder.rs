@@ -1,0 +1,216 @@
+//! The flight recorder: a thread that samples every living region at each tick and keeps what it saw.
+//!
+//! Started by `tacho serve`. It reads regions as every reader does and takes nothing from the threads that serve: its
+//! directories, readers and buffers are its own. What it can't write it counts, says once, and tries again at the next tick.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::config::RecorderConfig;
+use super::encoder::Observation;
+use super::lineage::Lineage;
+use super::stats::RecorderStats;
+use super::store::{Store, StoreError};
+use crate::json::Now;
+use crate::listing::chain;
+use crate::{Directories, RegionReader, Verdict};
+
+/// Why nothing is recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecorderError {
+    /// What the operator chose is wrong; all of it, joined by `; `.
+    #[error("{0}")]
+    Config(String),
+    /// The directory does not serve.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its thread can't be started.
+    #[error("the recorder's thread can't be started")]
+    Thread(#[source] std::io::Error),
+}
+
+/// A recorder at work. Dropped, it ends its blocks in order.
+///
+/// ```
+/// use tachograph_exporter::Directories;
+/// use tachograph_exporter::recording::{Recorder, RecorderConfig};
+/// let directory = tempfile::tempdir()?;
+/// let config = RecorderConfig::new(directory.path().join("recorder"));
+/// let recorder = Recorder::start(config, Directories::from_args(vec![directory.path().into()]))?;
+/// assert_eq!(recorder.stats().counts().errors, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Recorder {
+    stats: Arc<RecorderStats>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Checks the configuration, makes and locks the directory, and starts to sample.
+    ///
+    /// # Errors
+    /// [`RecorderError`] naming what is wrong and what helps.
+    pub fn start(config: RecorderConfig, directories: Directories) -> Result<Self, RecorderError> {
+        let problems = config.problems();
+        if !problems.is_empty() {
+            return Err(RecorderError::Config(problems.join("; ")));
+        }
+        let store = Store::open(&config.directory, config.max_bytes)?;
+        let stats = Arc::new(RecorderStats::default());
+        let (stop, stopped) = mpsc::channel();
+        let sampler =
+            Sampler { config, directories, store, stats: Arc::clone(&stats), lineages: HashMap::new(), failing: false };
+        let thread = std::thread::Builder::new()
+            .name("tacho-recorder".to_owned())
+            .spawn(move || sampler.run(&stopped))
+            .map_err(RecorderError::Thread)?;
+        Ok(Self { stats, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// How it is doing.
+    #[must_use]
+    pub fn stats(&self) -> Arc<RecorderStats> {
+        Arc::clone(&self.stats)
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was said by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread owns.
+struct Sampler {
+    config: RecorderConfig,
+    directories: Directories,
+    store: Store,
+    stats: Arc<RecorderStats>,
+    lineages: HashMap<[u8; 16], Lineage>,
+    /// The last tick could not write; said once.
+    failing: bool,
+}
+
+impl Sampler {
+    fn run(mut self, stopped: &mpsc::Receiver<()>) {
+        let interval = self.config.tiers.first().map_or(Duration::from_secs(1), |tier| tier.interval);
+        let start = Instant::now();
+        let mut tick = 0_u64;
+        loop {
+            let begun = Instant::now();
+            self.tick(tick);
+            let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            RecorderStats::add(&self.stats.busy_ns, took);
+            RecorderStats::add(&self.stats.ticks, 1);
+            // The next one on the grid that is still ahead; those that passed meanwhile are lost.
+            let passed = (start.elapsed().as_nanos() / interval.as_nanos().max(1)) as u64;
+            let next = passed.max(tick) + 1;
+            RecorderStats::add(&self.stats.late, next - tick - 1);
+            tick = next;
+            let at = start + interval.saturating_mul(u32::try_from(tick).unwrap_or(u32::MAX));
+            match stopped.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                Err(RecvTimeoutError::Timeout) => {}
+                _ => break,
+            }
+        }
+        for lineage in self.lineages.values_mut() {
+            lineage.end(&mut self.store);
+        }
+    }
+
+    fn tick(&mut self, tick: u64) {
+        let regions = self.directories.scan().regions;
+        let mut failure = None;
+        let mut seen = std::collections::HashSet::new();
+        for reader in regions {
+            seen.insert(reader.uuid());
+            if let Err(error) = self.sample(tick, &reader) {
+                failure = Some(error);
+            }
+        }
+        // Their place was taken, or they are gone; what is held open still has their last values.
+        let gone: Vec<[u8; 16]> = self.lineages.keys().filter(|uuid| !seen.contains(*uuid)).copied().collect();
+        for uuid in gone {
+            if let Some(reader) = self.lineages.get(&uuid).map(|lineage| Arc::clone(&lineage.reader)) {
+                if let Err(error) = self.sample(tick, &reader) {
+                    failure = Some(error);
+                }
+                if let Some(mut lineage) = self.lineages.remove(&uuid) {
+                    lineage.end(&mut self.store);
+                }
+            }
+        }
+        self.say(failure);
+        let living = self.lineages.values().filter(|lineage| !lineage.finished).count();
+        RecorderStats::set(&self.stats.regions, living as u64);
+        RecorderStats::set(&self.stats.bytes, self.store.bytes());
+        RecorderStats::set(&self.stats.oldest_ns, self.store.oldest_ns().unwrap_or(0));
+    }
+
+    /// Samples one region. Gives why it could not be done.
+    fn sample(&mut self, tick: u64, reader: &Arc<RegionReader>) -> Result<(), String> {
+        let uuid = reader.uuid();
+        let known = self.lineages.get(&uuid);
+        if known.is_some_and(|lineage| lineage.finished) {
+            return Ok(());
+        }
+        if known.is_none() && !reader.verdict().is_ok_and(Verdict::is_alive) {
+            return Ok(());
+        }
+        let snapshot = match reader.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                RecorderStats::add(&self.stats.errors, 1);
+                // Damaged files are told by every scrape; here they are only not recorded.
+                tracing::debug!(error = %chain(&error), "not recorded");
+                return Ok(());
+            }
+        };
+        let activities = reader.activities().map_or_else(|_| Vec::new(), |activities| activities.actors);
+        let now = Now::read();
+        let tiers = &self.config.tiers;
+        let lineage = self.lineages.entry(uuid).or_insert_with(|| Lineage::new(Arc::clone(reader), tiers));
+        let dead = !snapshot.region.verdict.is_alive();
+        let facts = lineage.watched.sample(&snapshot.region);
+        let observation = Observation {
+            realtime_ns: now.realtime_ns,
+            monotonic_ns: now.monotonic_ns,
+            snapshot: &snapshot,
+            activities: &activities,
+            facts,
+        };
+        let (bytes, samples, result) = lineage.write(tick, &observation, dead, &mut self.store);
+        RecorderStats::add(&self.stats.written, bytes);
+        RecorderStats::add(&self.stats.samples, samples);
+        lineage.finished = dead;
+        reader.recycle(snapshot);
+        result.map_err(|error| {
+            RecorderStats::add(&self.stats.errors, 1);
+            error.to_string()
+        })
+    }
+
+    /// Says once that it can't write, and once that it can again.
+    fn say(&mut self, failure: Option<String>) {
+        let directory = self.config.directory.display();
+        match (&failure, self.failing) {
+            (Some(error), false) => {
+                tracing::warn!(%directory, %error, "nothing is recorded; it is tried again at each tick");
+            }
+            (None, true) => tracing::info!(%directory, "recording again"),
+            _ => {}
+        }
+        self.failing = failure.is_some();
+        RecorderStats::set(&self.stats.failing, u64::from(self.failing));
+    }
+}
