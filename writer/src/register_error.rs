@@ -16,7 +16,7 @@ use tachograph_layout::Kind;
 #[non_exhaustive]
 pub enum RegisterError {
     /// Name, help or unit break a rule.
-    #[error("metric `{name}` {rule}")]
+    #[error("metric `{}` {rule}", shown(name))]
     Name {
         /// The family's name.
         name: String,
@@ -24,7 +24,7 @@ pub enum RegisterError {
         rule: &'static str,
     },
     /// Buckets or states break a rule of the kind.
-    #[error("metric `{name}` {rule}")]
+    #[error("metric `{}` {rule}", shown(name))]
     Shape {
         /// The family's name.
         name: String,
@@ -32,7 +32,7 @@ pub enum RegisterError {
         rule: String,
     },
     /// A label breaks a rule.
-    #[error("label `{label}` of metric `{name}` {rule}")]
+    #[error("label `{}` of metric `{}` {rule}", shown(label), shown(name))]
     Label {
         /// The family's name.
         name: String,
@@ -42,7 +42,7 @@ pub enum RegisterError {
         rule: &'static str,
     },
     /// The name is registered already, as something else.
-    #[error("metric `{name}` is registered already as {found}, now asked for as {wanted}")]
+    #[error("metric `{}` is registered already as {}, now asked for as {}", shown(name), shown(found), shown(wanted))]
     Clash {
         /// The family's name.
         name: String,
@@ -65,8 +65,9 @@ pub enum RegisterError {
     },
     /// The region has no room for the family.
     #[error(
-        "metric `{name}` needs {needed} more {what}, region `{region}` has {free} of {capacity} left: \
-         raise the builder's `{setting}`, or size the region with `fit`"
+        "metric `{}` needs {needed} more {what}, region `{region}` has {free} of {capacity} left: \
+         raise the builder's `{setting}`, or size the region with `fit`",
+        shown(name)
     )]
     Full {
         /// The region.
@@ -86,7 +87,8 @@ pub enum RegisterError {
     },
     /// The region was closed, or belongs to the process that this one was forked from.
     #[error(
-        "metric `{name}`: region `{region}` is closed (or this process was forked from its owner: then build a region of its own)"
+        "metric `{}`: region `{region}` is closed (or this process was forked from its owner: then build a region of its own)",
+        shown(name)
     )]
     Ended {
         /// The region.
@@ -100,5 +102,31 @@ pub enum RegisterError {
 impl std::fmt::Debug for RegisterError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+/// Most of a text that an error shows, in characters.
+const MOST_SHOWN: usize = 300;
+
+/// A text as an error shows it: names may come from strangers, and end up on terminals and in logs.
+struct Shown<'a>(&'a str);
+
+const fn shown(text: &str) -> Shown<'_> {
+    Shown(text)
+}
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::fmt::Write;
+        for character in self.0.chars().take(MOST_SHOWN) {
+            match character {
+                '"' | '\'' | '\\' => f.write_char(character)?,
+                other => write!(f, "{}", other.escape_debug())?,
+            }
+        }
+        if self.0.chars().nth(MOST_SHOWN).is_some() {
+            write!(f, "... ({} bytes)", self.0.len())?;
+        }
+        Ok(())
     }
 }
