@@ -69,6 +69,40 @@ pub struct Evidence {
     pub fatal_unfinished: Option<u64>,
 }
 
+impl Evidence {
+    /// The panic that ended in the fatal signal, where one did: the last panic of the thread that called `abort`, at most 10 s
+    /// before. It and the signal are one death. A panic that the runtime raised because another could not go on unwinding
+    /// gives way to that one.
+    ///
+    /// ```
+    /// use tachograph_exporter::evidence::{Culprit, Evidence, Fatal, Moment, Panic, Panics};
+    /// let by = Culprit { thread_id: 7, ..Culprit::default() };
+    /// let at = |monotonic_ns| Moment { realtime_ns: 0, monotonic_ns };
+    /// let panic = Panic { number: 1, by: by.clone(), at: at(5), message: "out of tea".into(), ..Panic::default() };
+    /// let fatal = Fatal { name: "SIGABRT".into(), by, at: at(6), ..Fatal::default() };
+    /// let panics = Panics { latest: vec![panic], ..Panics::default() };
+    /// let evidence = Evidence { fatal: Some(fatal), panics, ..Evidence::default() };
+    /// assert_eq!(evidence.fatal_panic().unwrap().message, "out of tea");
+    /// ```
+    #[must_use]
+    pub fn fatal_panic(&self) -> Option<&Panic> {
+        const CLOSE_NS: u64 = 10_000_000_000;
+        const OF_THE_RUNTIME: [&str; 2] =
+            ["panic in a function that cannot unwind", "panic in a destructor during cleanup"];
+        let fatal = self.fatal.as_ref().filter(|fatal| fatal.name == "SIGABRT")?;
+        let before = |panic: &&Panic| {
+            let apart = fatal.at.monotonic_ns.checked_sub(panic.at.monotonic_ns);
+            panic.by.thread_id == fatal.by.thread_id && apart.is_some_and(|apart| apart <= CLOSE_NS)
+        };
+        let mut latest = self.panics.latest.iter().rev().filter(before);
+        let last = latest.next()?;
+        if !OF_THE_RUNTIME.contains(&last.message.as_str()) {
+            return Some(last);
+        }
+        latest.next().or(Some(last))
+    }
+}
+
 /// The activities of a region.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Activities {

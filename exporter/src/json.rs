@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::evidence::Evidence;
 use crate::filter::Filter;
 use crate::label_block;
 use crate::number;
@@ -96,6 +97,12 @@ fn seconds(ns: u64) -> f64 {
 #[must_use]
 pub fn regions(entries: &[RegionEntry], problems: &[Problem]) -> Json {
     json!({ "version": 1, "regions": entries, "problems": problems })
+}
+
+/// The API's evidence.
+#[must_use]
+pub fn evidence(entry: &RegionEntry, evidence: &Evidence) -> Json {
+    json!({ "version": 1, "region": entry, "evidence": evidence })
 }
 
 /// `tacho verify --json`.

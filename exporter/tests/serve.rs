@@ -226,3 +226,21 @@ fn an_address_in_use_is_named_with_what_helps() {
         "{error}"
     );
 }
+
+#[test]
+fn evidence_is_told_to_this_machine_only() {
+    let folder = folder();
+    let _region = Region::builder("mc-0").dir(folder.path()).build().unwrap();
+    let private = Served::dir(folder.path());
+    let evidence: serde_json::Value = serde_json::from_str(&private.get("/api/v1/regions/mc-0/evidence")).unwrap();
+    assert_eq!(evidence["region"]["name"], "mc-0");
+    assert_eq!(evidence["evidence"]["notes"]["lost"], 0);
+    assert_eq!(private.ask("GET", "/api/v1/regions/other/evidence").0, 404);
+    private.end();
+    let everywhere =
+        Served::start(Config { listen: vec!["0.0.0.0:0".parse::<Listen>().unwrap()], ..config(folder.path()) });
+    let (status, _, body) = everywhere.ask("GET", "/api/v1/regions/mc-0/evidence");
+    assert_eq!(status, 403, "asked over loopback, but others reach that listener too: {body}");
+    assert_eq!(everywhere.ask("GET", "/api/v1/regions/mc-0").0, 200);
+    everywhere.end();
+}

@@ -156,6 +156,14 @@ impl Listener {
         }
     }
 
+    /// Whether only processes of this machine reach it.
+    pub(super) const fn is_private(&self) -> bool {
+        match self {
+            Self::Tcp(_, address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(..) => true,
+        }
+    }
+
     pub(super) fn url(&self) -> Option<String> {
         let Self::Tcp(_, address) = self else { return None };
         // "All interfaces" is no place to go to.

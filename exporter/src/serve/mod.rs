@@ -210,7 +210,8 @@ impl Server {
                 // The sender being gone means the same.
                 let _ = ending.wait_for(|ending| *ending).await;
             };
-            tasks.spawn(listener.serve(routes::router(Arc::clone(&self.app)), ended));
+            let router = routes::router(Arc::clone(&self.app), listener.is_private());
+            tasks.spawn(listener.serve(router, ended));
         }
         end.await;
         let _ = told.send(true);

@@ -96,13 +96,14 @@ pub(super) fn is_taken(path: &str) -> bool {
     path.starts_with("/-/") || path.starts_with("/api/")
 }
 
-/// All routes.
-pub(super) fn router(app: Arc<App>) -> Router {
+/// All routes. Ids of actors, what they do, and notes are told only where the listener is private to this machine.
+pub(super) fn router(app: Arc<App>, private: bool) -> Router {
     let mut router = Router::new()
         .route("/-/healthy", get(async || plain(StatusCode::OK, "tacho is healthy\n")))
         .route("/-/ready", get(async || plain(StatusCode::OK, "tacho is ready\n")))
         .route("/api/v1/regions", get(regions))
-        .route("/api/v1/regions/{name}", get(values));
+        .route("/api/v1/regions/{name}", get(values))
+        .route("/api/v1/regions/{name}/evidence", if private { get(evidence) } else { get(withheld) });
     if app.telemetry_path != "/" {
         router = router.route("/", get(page));
     }
@@ -234,6 +235,16 @@ async fn values(
     let filter = wanted.filter.as_deref().map_or_else(Filter::default, Filter::new);
     let limit = wanted.limit.unwrap_or(MOST_SERIES).min(MOST_SERIES);
     json(&app, move |scraper| scraper.values(&name, &filter, limit)).await
+}
+
+/// What a region holds beside its values.
+async fn evidence(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    json(&app, move |scraper| scraper.evidence(&name)).await
+}
+
+async fn withheld() -> Response {
+    let text = "activities, notes and panics are told on loopback addresses and unix sockets only\n";
+    plain(StatusCode::FORBIDDEN, text)
 }
 
 async fn json(app: &Arc<App>, make: impl FnOnce(&Scraper) -> Option<serde_json::Value> + Send + 'static) -> Response {

@@ -206,14 +206,28 @@ impl Scraper {
     /// be read.
     #[must_use]
     pub fn values(&self, name: &str, filter: &crate::filter::Filter, limit: usize) -> Option<serde_json::Value> {
-        let regions = self.directories.scan().regions;
-        let named = regions.iter().filter(|reader| reader.name() == name);
-        let snapshots = named.filter_map(|reader| reader.snapshot().ok());
-        // The same choice as in `one_of_each_name`.
-        let snapshot = snapshots
-            .min_by_key(|snapshot| (!snapshot.region.verdict.is_alive(), snapshot.region.created_realtime_ns))?;
+        let (_, snapshot) =
+            self.named(name, |reader| reader.snapshot().map(|snapshot| (snapshot.region.clone(), snapshot)))?;
         let entry = RegionEntry::new(snapshot.region.clone(), Now::read(), 0);
         Some(json::values(&entry, &snapshot, filter, limit))
+    }
+
+    /// What one region holds beside its values; `None` as for [`Scraper::values`].
+    #[must_use]
+    pub fn evidence(&self, name: &str) -> Option<serde_json::Value> {
+        let (region, evidence) = self.named(name, |reader| Ok((reader.info()?, reader.evidence()?)))?;
+        Some(json::evidence(&RegionEntry::new(region, Now::read(), 0), &evidence))
+    }
+
+    /// What `read` gives of the region with that name: of several the one that `one_of_each_name` would choose.
+    fn named<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&RegionReader) -> Result<(RegionInfo, T), ReadError>,
+    ) -> Option<(RegionInfo, T)> {
+        let regions = self.directories.scan().regions;
+        let named = regions.iter().filter(|reader| reader.name() == name).filter_map(|reader| read(reader).ok());
+        named.min_by_key(|(region, _)| (!region.verdict.is_alive(), region.created_realtime_ns))
     }
 }
 

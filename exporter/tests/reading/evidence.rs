@@ -279,3 +279,26 @@ fn an_actor_that_took_the_slot_later_is_not_the_one_that_panicked() {
     let evidence = dead(&region);
     assert_eq!((evidence.panics.first.unwrap().by.actor, evidence.fatal.unwrap().by.actor.is_some()), (None, true));
 }
+
+#[test]
+fn a_panic_and_the_abort_that_followed_are_one_death() {
+    let abort = |thread: u64, monotonic_ns: u64| {
+        let mut region = region();
+        region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| {
+            (fatal.signal, fatal.code, fatal.claim, fatal.monotonic_ns) = (6, -6, thread, monotonic_ns);
+        });
+        region
+    };
+    let number = |region: &Region| dead(region).fatal_panic().map(|panic| panic.number);
+    // Thread 12 panicked after 70 s.
+    assert_eq!(number(&abort(12, 71 * SECOND)), Some(1));
+    assert_eq!(number(&abort(13, 71 * SECOND)), None, "another thread called abort");
+    assert_eq!(number(&abort(12, 90 * SECOND)), None, "that panic was survived");
+    assert_eq!(number(&abort(12, 69 * SECOND)), None, "it panicked later");
+    assert_eq!(number(&region()), None, "SIGSEGV is no abort");
+    let mut twice = abort(12, 71 * SECOND);
+    panic(&mut twice, CrashSlots::PANIC_RING + 1, 2, "no tea either");
+    assert_eq!(number(&twice), Some(2), "the last one");
+    panic(&mut twice, CrashSlots::PANIC_RING + 1, 2, "panic in a function that cannot unwind");
+    assert_eq!(number(&twice), Some(1), "what could not unwind");
+}

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tachograph_exporter::evidence::{Activity, Evidence};
 use tachograph_exporter::exposition::{Exposition, Format};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::{self, Now, RegionEntry};
@@ -24,6 +25,10 @@ pub(crate) fn run(args: &Show) -> ExitCode {
         Ok(snapshot) => snapshot,
         Err(error) => return output::fail_as(&error, args.json),
     };
+    let evidence = match reader.evidence() {
+        Ok(evidence) => evidence,
+        Err(error) => return output::fail_as(&error, args.json),
+    };
     let filter = args.filter.as_deref().map_or_else(Filter::default, Filter::new);
     let damaged = snapshot.schema.damaged_count();
     let code = if damaged == 0 { ExitCode::SUCCESS } else { FOUND };
@@ -40,16 +45,22 @@ pub(crate) fn run(args: &Show) -> ExitCode {
         let others = archived.iter().filter(|other| other.uuid() != snapshot.region.uuid);
         let others = others.filter(|other| other.verdict().is_ok_and(|verdict| verdict == Verdict::Crashed)).count();
         let entry = RegionEntry::new(snapshot.region.clone(), now, crashes + others as u64);
-        return output::print(format!("{}\n", json::values(&entry, &snapshot, &filter, usize::MAX)), code);
+        let mut values = json::values(&entry, &snapshot, &filter, usize::MAX);
+        if let (Some(object), Ok(evidence)) = (values.as_object_mut(), serde_json::to_value(&evidence)) {
+            object.insert("evidence".to_owned(), evidence);
+        }
+        return output::print(format!("{values}\n"), code);
     }
-    let dead = dead_line(&snapshot.region, now);
+    let dead = state_line(&snapshot.region, &evidence, now);
     match args.format {
         ShowFormat::Table => output::print(
-            format!(
-                "{}{}",
-                dead.map_or_else(String::new, |line| format!("{line}\n\n")),
-                table::values(&snapshot, &filter)
-            ),
+            {
+                let mut header: Vec<String> = dead.into_iter().collect();
+                header.extend(stuck_lines(&evidence));
+                let header: String = header.iter().map(|line| format!("{}\n", table::printable(line))).collect();
+                let gap = if header.is_empty() { "" } else { "\n" };
+                format!("{header}{gap}{}", table::values(&snapshot, &filter))
+            },
             code,
         ),
         ShowFormat::Prom | ShowFormat::Openmetrics => match exposed(snapshot, &filter, args.format) {
@@ -70,15 +81,48 @@ pub(crate) fn run(args: &Show) -> ExitCode {
     }
 }
 
-/// That a region is dead and since when; nothing for a living one.
-fn dead_line(region: &RegionInfo, now: Now) -> Option<String> {
+/// How long an actor may be busy with one message before it is named.
+const STUCK_AFTER_NS: u64 = 10_000_000_000;
+/// Most stuck actors that are named.
+const MOST_STUCK: usize = 10;
+
+/// A line an actor that is stuck, or was when its writer died.
+fn stuck_lines(evidence: &Evidence) -> Vec<String> {
+    let stuck: Vec<&Activity> =
+        evidence.activities.actors.iter().filter(|activity| activity.stuck(STUCK_AFTER_NS).is_some()).collect();
+    let line = |activity: &&Activity| {
+        let doing = activity.doing.as_deref().unwrap_or("?");
+        let busy = table::span(activity.busy_ns.unwrap_or(0) as f64 / 1e9);
+        let mailbox = match activity.mailbox_capacity {
+            0 => activity.mailbox_depth.to_string(),
+            capacity => format!("{}/{capacity}", activity.mailbox_depth),
+        };
+        format!("stuck: {}, {doing} for {busy}, mailbox {mailbox}", activity.actor)
+    };
+    let mut lines: Vec<String> = stuck.iter().take(MOST_STUCK).map(line).collect();
+    if stuck.len() > MOST_STUCK {
+        lines.push(format!("stuck: {} more", stuck.len() - MOST_STUCK));
+    }
+    lines
+}
+
+/// That a region is dead, since when and of what, or hung; nothing for one that runs.
+fn state_line(region: &RegionInfo, evidence: &Evidence, now: Now) -> Option<String> {
     let since = region.last_sign_ns();
     let ago = table::span(now.realtime_ns.saturating_sub(since) as f64 / 1e9);
     let mut line = match region.verdict {
-        Verdict::Running | Verdict::Hung => return None,
+        Verdict::Running => return None,
+        Verdict::Hung => {
+            let promises: Vec<String> = region.broken_promises.iter().map(ToString::to_string).collect();
+            return Some(format!("{} is hung: {}", region.name, promises.join("; ")));
+        }
         Verdict::Closed => format!("{} is dead: closed at {} ({ago} ago)", region.name, table::moment(since)),
         Verdict::Crashed => {
-            let why = region.why().map_or_else(String::new, |why| format!(" ({why})"));
+            let why = region.why().map(|why| match evidence.fatal_panic() {
+                Some(panic) => format!(" (panic at {}: {}; then {why})", panic.place, panic.message),
+                None => format!(" ({why})"),
+            });
+            let why = why.unwrap_or_default();
             format!("{} is dead: crashed{why}, last sign of life {} ({ago} ago)", region.name, table::moment(since))
         }
         Verdict::Copy => format!("{} is a copy of a region, with the state of {}", region.name, table::moment(since)),
