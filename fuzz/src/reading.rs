@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use tachograph_exporter::exposition::{Exposition, Format};
@@ -103,6 +104,8 @@ impl Workbench {
         render(first, len);
         let findings = reader.verify();
         assert!(findings.len() < 12_000, "{} findings", findings.len());
+        let evidence = reader.evidence().expect("a whole file is read");
+        assert!(evidence.activities.actors.len() as u64 <= len / 256, "more actors than the file has room for");
         // A region's living writer changes words under its reader.
         for (at, word) in &case.later {
             self.file.write_all_at(&word.to_le_bytes(), *at as u64 * 8).expect("the file takes a word");
@@ -111,7 +114,7 @@ impl Workbench {
             if let Ok(second) = reader.snapshot() {
                 render(second, len);
             }
-            let _ = (reader.verify(), reader.info());
+            let _ = (reader.verify(), reader.info(), reader.evidence(), reader.stuck_actors(Duration::ZERO));
         }
         series
     }

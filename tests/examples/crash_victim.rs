@@ -175,6 +175,7 @@ fn die(
             again.args(std::env::args().skip(1)).env("CRASH_VICTIM_SECOND", "1");
             return Err(again.exec().into());
         }
+        "exec_other" => return Err(Command::new("sleep").arg("60").exec().into()),
         "wait" => wait_to_be_killed(),
         other => return Err(format!("no death {other}").into()),
     }

@@ -1,0 +1,206 @@
+//! Real deaths of a real writer: each gets its verdict and its cause from `tacho ls --json`, across pid namespaces too, and
+//! a crash loop is counted whole.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tachograph_tests::http::{free_port, get};
+use tachograph_tests::process::{Running, binary, crash_victim, eventually, tool};
+use tachograph_tests::tmpfs;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Verdict, cause and reason, as `tacho ls` tells them.
+type Told<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+
+/// What ends a victim.
+enum By {
+    /// What it was told to do.
+    Itself,
+    /// A signal, once it waits.
+    Sent(Signal),
+}
+
+fn victim(dir: &Path, hooks: &str, death: &str) -> Command {
+    let mut command = Command::new(crash_victim());
+    command.arg(dir).args([hooks, death]).current_dir(dir).env_remove("RUST_BACKTRACE");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command
+}
+
+/// Starts a victim that waits, and comes back once it does.
+fn waiting(command: &mut Command) -> Child {
+    let mut child = command.spawn().expect("the victim starts");
+    let mut line = String::new();
+    let out = child.stdout.take().expect("stdout is piped");
+    BufReader::new(out).read_line(&mut line).expect("the victim speaks");
+    assert!(line.starts_with("ready"), "{line:?}");
+    child
+}
+
+fn die(dir: &Path, hooks: &str, death: &str, by: By) {
+    let mut command = victim(dir, hooks, death);
+    match by {
+        By::Itself => drop(command.status().expect("the victim runs")),
+        By::Sent(signal) => {
+            let mut child = waiting(&mut command);
+            let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
+            nix::sys::signal::kill(pid, signal).expect("it is there");
+            child.wait().expect("it ends");
+        }
+    }
+}
+
+/// `tacho ls --archived --json`, by a command that may put words before it.
+fn listed(mut tacho: Command, dir: &Path) -> Vec<Value> {
+    tacho.arg("ls").args(["--archived", "--json", "--region-dir"]).arg(dir);
+    let output = tacho.output().expect("tacho runs");
+    let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(list["problems"].as_array().map(Vec::len), Some(0), "{list}");
+    list["regions"].as_array().expect("regions").clone()
+}
+
+/// The region of that name: the oldest of several.
+fn region(dir: &Path, name: &str) -> Value {
+    region_by(Command::new(binary("tacho")), dir, name)
+}
+
+fn region_by(tacho: Command, dir: &Path, name: &str) -> Value {
+    let regions = listed(tacho, dir).into_iter().filter(|region| region["name"] == name);
+    regions.min_by_key(|region| region["created_realtime_ns"].as_u64()).expect("the region is listed")
+}
+
+fn told(region: &Value) -> Told<'_> {
+    (region["verdict"].as_str().expect("a verdict"), region["cause"].as_str(), region["why"].as_str())
+}
+
+#[test]
+fn each_death_has_its_verdict_and_cause() {
+    use By::{Itself, Sent};
+    let signal = |name| ("crashed", Some("signal"), Some(name));
+    let other = |cause| ("crashed", Some(cause), Some(cause));
+    let cases: [(&str, &str, By, Told<'_>); 18] = [
+        ("hooks", "panic_abort", Itself, signal("SIGABRT")),
+        ("hooks", "abort", Itself, signal("SIGABRT")),
+        ("hooks", "segv", Itself, signal("SIGSEGV")),
+        ("hooks", "segv_thread", Itself, signal("SIGSEGV")),
+        ("hooks", "bus", Itself, signal("SIGBUS")),
+        ("hooks", "fpe", Itself, signal("SIGFPE")),
+        ("hooks", "overflow_main", Itself, signal("SIGSEGV")),
+        ("hooks", "overflow_thread", Itself, signal("SIGSEGV")),
+        ("hooks", "two_at_once", Itself, ("crashed", Some("signal"), None)),
+        ("hooks", "panic_main", Itself, other("unwound")),
+        ("hooks", "wait", Sent(Signal::SIGKILL), other("killed")),
+        ("hooks", "wait", Sent(Signal::SIGTERM), other("killed")),
+        ("bare", "segv", Itself, other("killed")),
+        ("hooks", "exit", Itself, other("exit")),
+        ("hooks", "return_leaked", Itself, other("exit")),
+        ("hooks", "underscore_exit", Itself, other("killed")),
+        ("hooks", "return_dropped", Itself, ("closed", None, None)),
+        ("hooks", "exec", Itself, other("exec")),
+    ];
+    for (hooks, death, by, expected) in cases {
+        let folder = tmpfs::folder();
+        die(folder.path(), hooks, death, by);
+        let region = region(folder.path(), "v");
+        let (verdict, cause, why) = told(&region);
+        let why = if expected.2.is_some() { why } else { None };
+        assert_eq!((verdict, cause, why), expected, "{death} of a victim with {hooks}: {region}");
+    }
+}
+
+#[test]
+fn a_process_that_runs_another_program_is_told_as_exec_and_only_where_it_can_be_seen() {
+    let folder = tmpfs::folder();
+    let mut child = Running::start(&mut victim(folder.path(), "hooks", "exec_other"));
+    let exec = eventually("the other program", LIMIT, || {
+        let regions = listed(Command::new(binary("tacho")), folder.path());
+        regions.into_iter().find(|region| region["verdict"] == "crashed")
+    });
+    assert_eq!(told(&exec), ("crashed", Some("exec"), Some("exec")));
+    let seen = region_by(in_a_namespace_of_its_own(&binary("tacho")), folder.path(), "v");
+    assert_eq!(told(&seen), ("crashed", Some("killed"), Some("killed")), "its pid means nothing there");
+    child.signal(Signal::SIGKILL);
+    child.wait(LIMIT);
+    assert_eq!(told(&region(folder.path(), "v")), ("crashed", Some("killed"), Some("killed")), "nobody noted the exec");
+}
+
+/// A command that runs a program as the first process of a pid namespace of its own.
+fn in_a_namespace_of_its_own(program: &Path) -> Command {
+    assert!(nix::unistd::geteuid().is_root(), "this test makes pid namespaces: run it as root (`sudo ./ci/e2e.sh`)");
+    let mut command = Command::new(tool("unshare"));
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(program);
+    command
+}
+
+#[test]
+fn verdicts_are_right_across_pid_namespaces() {
+    let folder = tmpfs::folder();
+    let mut command = in_a_namespace_of_its_own(&crash_victim());
+    command.arg(folder.path()).args(["hooks", "wait"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = waiting(&mut command);
+    let alive = region(folder.path(), "v");
+    assert_eq!(told(&alive), ("running", None, None));
+    assert_eq!(alive["pid"], 1, "a pid that here is another's, which lives");
+    let other = region_by(in_a_namespace_of_its_own(&binary("tacho")), folder.path(), "v");
+    assert_eq!(told(&other), ("running", None, None), "from a third namespace");
+    child.kill().expect("unshare is there, and takes its child along");
+    child.wait().expect("it ends");
+    let dead = eventually("the death", LIMIT, || {
+        Some(region(folder.path(), "v")).filter(|region| region["verdict"] == "crashed")
+    });
+    assert_eq!(told(&dead), ("crashed", Some("killed"), Some("killed")));
+
+    // A process that replaces itself: its second region tells of it, whatever namespace it was in.
+    let folder = tmpfs::folder();
+    let mut command = in_a_namespace_of_its_own(&crash_victim());
+    command.arg(folder.path()).args(["hooks", "exec"]).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().expect("it runs").success());
+    assert_eq!(told(&region(folder.path(), "v")), ("crashed", Some("exec"), Some("exec")));
+}
+
+#[test]
+fn a_childs_crash_is_not_its_parents() {
+    let folder = tmpfs::folder();
+    let mut child = waiting(&mut victim(folder.path(), "hooks", "child_with_region_crashes"));
+    assert_eq!(told(&region(folder.path(), "v")), ("running", None, None));
+    assert_eq!(told(&region(folder.path(), "child")), ("crashed", Some("signal"), Some("SIGSEGV")));
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+    assert_eq!(told(&region(folder.path(), "v")), ("crashed", Some("killed"), Some("killed")));
+}
+
+#[test]
+fn a_crash_loop_of_fifty_counts_fifty() {
+    let folder = tmpfs::folder();
+    let port = free_port();
+    let mut serve = Command::new(binary("tacho"));
+    serve.arg("serve").arg("--region-dir").arg(folder.path());
+    serve.arg("--web.listen-address").arg(format!("127.0.0.1:{port}"));
+    let _server = Running::start(serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+    let count = || {
+        let body = eventually("a scrape", LIMIT, || get(port, "/metrics").filter(|reply| reply.status == 200)).body;
+        let counts = body.lines().filter_map(|line| line.strip_prefix("tacho_crashes_total{")?.rsplit_once(' '));
+        let count = |what: &str| -> u64 {
+            let of = counts.clone().filter(|(labels, _)| labels.contains(what));
+            of.map(|(_, count)| count.parse::<u64>().expect("a count")).sum()
+        };
+        (count(""), count("\"signal\""))
+    };
+    assert_eq!(count(), (0, 0));
+    for death in 1..=50 {
+        die(folder.path(), "hooks", "segv", By::Itself);
+        if death == 10 {
+            assert!(matches!(count(), (10, 2..=10)), "{:?}", count());
+        }
+    }
+    // Nobody looked at most of the last 40.
+    let (all, seen) = count();
+    assert_eq!(all, 50);
+    assert!((3..50).contains(&seen), "{seen}: what was dropped before anybody looked has no cause");
+    assert_eq!(count(), (all, seen), "a second look");
+}
