@@ -46,11 +46,10 @@ fn stat_runs(stat: &str, start_ticks: u64) -> bool {
     // Field 2 is the program's name in parentheses and may hold anything, parentheses too; field 3 follows the last.
     let Some((_, fields)) = stat.rsplit_once(')') else { return false };
     let field = |number: usize| fields.split_ascii_whitespace().nth(number - 3);
-    let is_dead = field(3).is_none_or(|state| ["Z", "X", "x"].contains(&state));
     let started = field(22).and_then(|ticks| ticks.parse().ok());
     let memory: Option<u64> = field(23).and_then(|bytes| bytes.parse().ok());
-    // A process that ends gives its memory back before its descriptors, the lock's too.
-    !is_dead && started == Some(start_ticks) && memory.is_some_and(|bytes| bytes > 0)
+    // A process that ends gives its memory back before its descriptors, the lock's too; a zombie has none.
+    started == Some(start_ticks) && memory.is_some_and(|bytes| bytes > 0)
 }
 
 /// The headers of the other regions of that name, in place and archived.
