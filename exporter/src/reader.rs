@@ -449,3 +449,39 @@ impl Cache {
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use crate::{Directories, ReadError};
+
+    /// What a load from a missing page left behind in the map stays there, so the file is mapped anew.
+    #[test]
+    fn a_region_that_was_cut_and_mended_in_place_is_read_again() {
+        let (made, copied) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let region = tachograph::Region::builder("mc-0").dir(made.path()).allow_disk_backed(true).build();
+        let region = region.expect("a region");
+        region.counter("app_served_total", "Requests served").expect("a counter").inc();
+        region.close();
+        // Another file: the writer's own map is not to be cut.
+        let path = copied.path().join("mc-0.tacho");
+        let bytes = std::fs::read(made.path().join("mc-0.tacho")).expect("the file");
+        std::fs::write(&path, &bytes).expect("a copy");
+        let regions = Directories::from_args(vec![copied.path().to_owned()]);
+        let before = regions.scan().regions.remove(0);
+        assert!(before.snapshot().is_ok());
+        assert!(Arc::ptr_eq(&before, &regions.scan().regions[0]), "a whole one stays mapped");
+
+        let file = File::options().write(true).open(&path).expect("the copy");
+        let last = bytes.len() as u64 - 8;
+        file.set_len(4096).expect("cut");
+        assert_eq!(before.view().load(last), Some(0), "the guard puts zeros there");
+        file.write_all_at(&bytes, 0).expect("mended");
+        assert!(matches!(before.snapshot(), Err(ReadError::Cut { .. })));
+        let after = regions.scan().regions.remove(0);
+        assert!(after.snapshot().is_ok(), "mended in place, it is read again");
+    }
+}

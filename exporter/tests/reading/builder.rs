@@ -77,9 +77,14 @@ pub(crate) struct Place {
 
 impl Region {
     pub(crate) fn new(name: &str) -> Self {
+        Self::of_series(name, 128)
+    }
+
+    /// One with room for that many series.
+    pub(crate) fn of_series(name: &str, series: u32) -> Self {
         let geometry = Geometry {
             families: 32,
-            series: 128,
+            series,
             string_bytes: 8 * 1024,
             label_bytes: 8 * 1024,
             bounds: 256,

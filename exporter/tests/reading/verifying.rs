@@ -121,6 +121,18 @@ fn every_structure_is_checked() {
     }
 }
 
+/// So that a file can't make a list that is larger than itself.
+#[test]
+fn many_findings_are_counted_and_not_listed() {
+    let mut region = Region::of_series("mc-0", 3_000);
+    for slot in 0..3_000 {
+        region.edit::<SeriesRecord>(SectionKind::Series, slot, |s| s.state = SlotWord::new(0, SlotState::Live).bits());
+    }
+    let findings = findings(&region);
+    assert_eq!(findings.len(), 1_001);
+    assert_eq!(findings[1_000], "series: 2000 more findings");
+}
+
 #[test]
 fn what_a_writer_leaves_between_two_steps_is_no_finding() {
     // It died after its newest family's series were published, before they were counted.
