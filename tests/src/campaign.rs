@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tachograph_exporter::{OpenError, RegionReader, Snapshot, Value, Verdict};
 
-use crate::ledger::{FAMILIES, Fact, Ledger, WRITTEN, series_of};
+use crate::ledger::{Bounds, FAMILIES, Fact, Ledger, OBSERVED, WRITERS, WRITTEN, series_of, times_observed};
 use crate::process::victim;
 
 /// Files of one region that the archive keeps by default.
@@ -61,6 +61,8 @@ pub struct Campaign {
     ledger: PathBuf,
     /// Whether room is so short that evidence has to go for the next region.
     cramped: bool,
+    /// Whether the archive was of no use at some time: then evidence may be beside it.
+    beside: bool,
     past: Vec<Past>,
     /// What was seen.
     pub counts: Counts,
@@ -70,7 +72,31 @@ impl Campaign {
     /// One in an empty directory; the ledger is put beside it.
     #[must_use]
     pub fn new(dir: &Path, ledger: &Path, cramped: bool) -> Self {
-        Self { dir: dir.to_owned(), ledger: ledger.to_owned(), cramped, past: Vec::new(), counts: Counts::default() }
+        Self {
+            dir: dir.to_owned(),
+            ledger: ledger.to_owned(),
+            cramped,
+            beside: false,
+            past: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Puts a file in the place of the archive, which must not be there yet.
+    ///
+    /// # Panics
+    /// Where that can't be done.
+    pub fn block_archive(&mut self) {
+        std::fs::File::create_new(self.dir.join("archive")).expect("a file in the archive's place");
+        self.beside = true;
+    }
+
+    /// Removes that file again: the next start is to gather what was put beside.
+    ///
+    /// # Panics
+    /// Where that can't be done.
+    pub fn unblock_archive(&self) {
+        std::fs::remove_file(self.dir.join("archive")).expect("the file goes");
     }
 
     /// Lives one life to its end, and checks everything. Says whether the victim was killed as planned.
@@ -103,7 +129,16 @@ impl Campaign {
 
     /// What must hold after a death; `whole` where the victim had done everything before.
     fn inspect(&mut self, ledger: &Ledger, end: &End, whole: bool) {
-        let (names, archived) = (names(&self.dir), names(&self.dir.join("archive")));
+        let (mut names, mut archived) = (names(&self.dir), names(&self.dir.join("archive")));
+        if self.beside {
+            // Of what is archived, what stands beside is known by its hidden name.
+            let (hidden, others) = names.into_iter().partition(|name| is_beside(name));
+            names = others;
+            archived.extend(hidden.iter().map(|name: &String| match name.strip_prefix('.') {
+                Some(file) if file.ends_with(".tacho") => file.to_owned(),
+                _ => name.clone(),
+            }));
+        }
         let temporaries = names.iter().filter(|name| is_temporary(name)).count();
         for name in names.iter().filter(|name| !is_temporary(name)) {
             assert!(["mc.lock", "mc.tacho", "archive"].contains(&name.as_str()), "{end:?}: {names:?}");
@@ -170,7 +205,8 @@ impl Campaign {
         if whole {
             assert_eq!(current.len(), 1, "{end:?}");
             assert!(kept.len() <= KEPT, "{end:?}: {archived:?}");
-            let noted = std::fs::read_to_string(self.dir.join("archive/.mc.bursts")).unwrap_or_default();
+            let place = if self.dir.join("archive").is_dir() { "archive/.mc.bursts" } else { ".mc.bursts" };
+            let noted = std::fs::read_to_string(self.dir.join(place)).unwrap_or_default();
             let counts: Vec<usize> = noted
                 .lines()
                 .map(|line| line.split(' ').nth(2).and_then(|count| count.parse().ok()).expect("a count"))
@@ -203,7 +239,7 @@ fn values(snapshot: &Snapshot, ledger: &Ledger, whole: bool) -> Result<u64, Stri
         for (number, series) in family.series.clone().enumerate() {
             let sum = |fact: Fact| -> Result<(i128, i128), String> {
                 let bounds = ledger.bounds(fact, number).map_err(read)?;
-                let all = |of: fn(&crate::ledger::Bounds) -> u64| bounds.iter().map(|one| i128::from(of(one))).sum();
+                let all = |of: fn(&Bounds) -> u64| bounds.iter().map(|one| i128::from(of(one))).sum();
                 Ok((all(|one| one.done), all(|one| one.about)))
             };
             let (least, most) = match index {
@@ -217,12 +253,18 @@ fn values(snapshot: &Snapshot, ledger: &Ledger, whole: bool) -> Result<u64, Stri
                 4 => sum(Fact::Level)?,
                 5 => {
                     let bounds = ledger.bounds(Fact::Peak, 0).map_err(read)?;
-                    let largest =
-                        |of: fn(&crate::ledger::Bounds) -> u64| bounds.iter().map(of).max().map_or(0, i128::from);
+                    let largest = |of: fn(&Bounds) -> u64| bounds.iter().map(of).max().map_or(0, i128::from);
                     (largest(|one| one.done), largest(|one| one.about))
                 }
                 _ => (0, 0),
             };
+            if let Value::Histogram { buckets, sum } = snapshot.value(series) {
+                let fact = if index == 6 { Fact::Wait } else { Fact::Took };
+                observations(buckets, sum, &ledger.bounds(fact, 0).map_err(read)?, fact == Fact::Wait)
+                    .map_err(|what| format!("{}: {what}", family.name))?;
+                compared += 1;
+                continue;
+            }
             let value = match (index, snapshot.value(series)) {
                 (5, _) => snapshot.since_start(series).map_or(Value::I64(0), |(value, _)| value),
                 (_, value) => value,
@@ -241,6 +283,28 @@ fn values(snapshot: &Snapshot, ledger: &Ledger, whole: bool) -> Result<u64, Stri
         }
     }
     Ok(compared)
+}
+
+/// Compares a histogram with the ledger; bucket by bucket where each of [`OBSERVED`] has its own.
+fn observations(buckets: &[u64], sum: f64, bounds: &[Bounds; WRITERS], apart: bool) -> Result<(), String> {
+    let times = |which, of: fn(&Bounds) -> u64| bounds.iter().map(|one| times_observed(which, of(one))).sum::<u64>();
+    let [done, about] = [|one: &Bounds| one.done, |one: &Bounds| one.about].map(|of| [0, 1, 2].map(|n| times(n, of)));
+    let within = |found: u64, least: u64, most: u64| (least..=most).contains(&found);
+    let count: u64 = buckets.iter().sum();
+    let counted = within(count, done.iter().sum(), about.iter().sum())
+        && (!apart || (0..3).all(|which| within(buckets[which], done[which], about[which])));
+    // Half seconds, so that sums are exact.
+    let halves = |times: [u64; 3]| (0..3).map(|which| times[which] * (OBSERVED[which] * 2.0) as u64).sum::<u64>();
+    let sum = (sum * 2.0).round() as u64;
+    // The bucket comes before the sum, which may lack each thread's last observation.
+    let lacking = !apart || {
+        let counted = halves([buckets[0], buckets[1], buckets[2]]);
+        within(sum, counted.saturating_sub(WRITERS as u64 * (OBSERVED[2] * 2.0) as u64), counted)
+    };
+    if counted && lacking && within(sum, halves(done), halves(about)) {
+        return Ok(());
+    }
+    Err(format!("buckets {buckets:?} and {sum} half seconds, the ledger has {bounds:?}"))
 }
 
 /// Looks at the region's name for as long as `busy` says: whenever a file has the name it must be whole. Gives how often
@@ -269,6 +333,11 @@ pub fn watch(dir: &Path, busy: impl Fn() -> bool) -> u64 {
 
 fn is_temporary(name: &str) -> bool {
     name.starts_with(".mc.") && name.ends_with(".tmp")
+}
+
+/// Whether a file is one that belongs to the archive.
+fn is_beside(name: &str) -> bool {
+    matches!(name, ".mc.bursts" | ".mc.bursts.tmp") || name.starts_with(".mc.") && name.ends_with(".tacho")
 }
 
 fn hex(uuid: [u8; 16]) -> String {

@@ -14,13 +14,15 @@ pub const WRITERS: usize = 3;
 
 /// Families in the order in which a victim registers them: those that its threads write, then others, to have more
 /// registrations to be killed in.
-pub const FAMILIES: [&str; 18] = [
+pub const FAMILIES: [&str; 20] = [
     "v_served_total",
     "v_requests_total",
     "v_active",
     "v_busy_seconds_total",
     "v_level",
     "v_peak",
+    "v_wait_seconds",
+    "v_took_seconds",
     "v_other_00_total",
     "v_other_01_total",
     "v_other_02_total",
@@ -36,7 +38,7 @@ pub const FAMILIES: [&str; 18] = [
 ];
 
 /// How many of [`FAMILIES`] the threads write.
-pub const WRITTEN: usize = 6;
+pub const WRITTEN: usize = 8;
 
 /// Values of the label of `v_requests_total` and of the others; families before and after it have one series.
 pub const OUTCOMES: [&str; 3] = ["ok", "failed", "late"];
@@ -64,9 +66,33 @@ pub enum Fact {
     Level,
     /// The largest value recorded in `v_peak`.
     Peak,
+    /// Observations of `v_wait_seconds`, each of [`observed`] seconds.
+    Wait,
+    /// Observations of `v_took_seconds`, likewise.
+    Took,
 }
 
-const FACTS: u64 = Fact::Peak as u64 + 1;
+/// Facts of a thread.
+pub const FACTS: usize = Fact::Took as usize + 1;
+
+/// Upper bounds of `v_wait_seconds`; one of [`OBSERVED`] falls below each, and one above all.
+pub const BOUNDS: [f64; 2] = [1.0, 2.0];
+
+/// What is observed, in seconds, in turn.
+pub const OBSERVED: [f64; 3] = [0.5, 1.5, 4.0];
+
+/// The value of a thread's n-th observation, n from 1.
+#[must_use]
+pub const fn observed(n: u64) -> f64 {
+    OBSERVED[(n % 3) as usize]
+}
+
+/// How many of a thread's first `n` observations were of `OBSERVED[which]`.
+#[must_use]
+pub const fn times_observed(which: usize, n: u64) -> u64 {
+    // 0 itself is no observation.
+    (n + 3 - which as u64) / 3 - if which == 0 { 1 } else { 0 }
+}
 /// Words before those of the facts: uuid (2), families about and done.
 const HEAD: u64 = 4;
 
@@ -90,7 +116,7 @@ impl Ledger {
     /// What the file system says.
     pub fn create(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)?;
-        file.set_len((HEAD + WRITERS as u64 * FACTS * 2) * 8)?;
+        file.set_len((HEAD + (WRITERS * FACTS * 2) as u64) * 8)?;
         Ok(Self(file))
     }
 
@@ -180,5 +206,22 @@ impl Ledger {
 }
 
 fn place(thread: usize, fact: Fact, index: usize) -> u64 {
-    HEAD + (thread as u64 * FACTS + fact as u64 + index as u64) * 2
+    HEAD + ((thread * FACTS + fact as usize + index) * 2) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OBSERVED, observed, times_observed};
+
+    #[test]
+    fn observations_are_counted_as_they_are_made() {
+        let mut counted = [0; 3];
+        for n in 0..100 {
+            if n > 0 {
+                let which = OBSERVED.iter().position(|value| *value == observed(n));
+                counted[which.expect("one of them")] += 1;
+            }
+            assert_eq!([0, 1, 2].map(|which| times_observed(which, n)), counted, "{n}");
+        }
+    }
 }

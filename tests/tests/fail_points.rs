@@ -24,6 +24,10 @@ enum Stage {
     First,
     /// A region left by the victim before, and an archive.
     Old,
+    /// As `Old`, but a file stands in the archive's place, so that what is left is kept beside it.
+    Blocked,
+    /// What was kept beside the archive while that was blocked is there, and nothing is in its place any more.
+    Unblocked,
     /// As `Old`, on a file system that has no room for another region beside the archive.
     Cramped,
 }
@@ -45,17 +49,24 @@ fn points() -> Vec<String> {
 /// How often a whole life passes each point, by stage.
 fn passes() -> BTreeMap<(Stage, String), u64> {
     let mut passes = BTreeMap::new();
-    for stage in [Stage::Empty, Stage::First, Stage::Old, Stage::Cramped] {
+    for stage in [Stage::Empty, Stage::First, Stage::Old, Stage::Blocked, Stage::Unblocked, Stage::Cramped] {
         let place = Place::new(stage);
         let mut campaign = place.campaign();
         let before: &[End] = match stage {
             Stage::Empty => &[],
             Stage::First => &[End::Die],
-            Stage::Old => &[End::Die, End::Die, End::Die, End::Die],
+            Stage::Old | Stage::Blocked => &[End::Die, End::Die, End::Die, End::Die],
+            Stage::Unblocked => &[End::Die, End::Die],
             Stage::Cramped => &[End::Die, End::Die, End::Close],
         };
+        if matches!(stage, Stage::Blocked | Stage::Unblocked) {
+            campaign.block_archive();
+        }
         for end in before {
             campaign.live(end);
+        }
+        if stage == Stage::Unblocked {
+            campaign.unblock_archive();
         }
         Ledger::create(&place.ledger()).expect("a ledger");
         let output = Command::new(victim()).arg("run").arg(place.dir()).arg(place.ledger()).arg("count").output();
@@ -128,8 +139,15 @@ fn campaign(
         let mut campaign = place.campaign();
         watched(&place, || {
             let mut lives = 0;
+            if matches!(stage, Stage::Blocked | Stage::Unblocked) {
+                campaign.block_archive();
+            }
             if stage != Stage::Empty {
                 campaign.live(&End::Die);
+            }
+            if stage == Stage::Unblocked {
+                campaign.live(&End::Die);
+                campaign.unblock_archive();
             }
             while done < kills && lives < LIVES {
                 if queue.is_empty() {
@@ -148,7 +166,7 @@ fn campaign(
                 *hits.entry(point.clone()).or_insert(0) += 1;
                 done += 1;
                 lives += 1;
-                if matches!(stage, Stage::Empty | Stage::First) {
+                if matches!(stage, Stage::Empty | Stage::First | Stage::Unblocked) {
                     // The next start is to find what this stage is of.
                     campaign.live(&End::Close);
                     break;

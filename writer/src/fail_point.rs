@@ -38,7 +38,13 @@ fail_points! {
     ArchiveMade = "archive-made",
     /// The dead region is about to be renamed into the archive.
     ArchiveMoving = "archive-moving",
-    /// The dead region is in the archive, and its name is free.
+    /// What was kept beside the archive is about to be renamed into it.
+    Gathering = "gathering",
+    /// What was kept beside the archive is in it.
+    Gathered = "gathered",
+    /// The archive is of no use: the dead region is about to be renamed to a hidden name beside it.
+    BesideMoving = "beside-moving",
+    /// The dead region is in the archive or beside it, and its name is free.
     ArchiveMoved = "archive-moved",
     /// The count of a burst is written to a file that has not its name yet.
     BurstsWritten = "bursts-written",

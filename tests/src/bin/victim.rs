@@ -16,9 +16,10 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, raise};
 use tachograph::fail_point::FailPoint;
 use tachograph::{
-    BuildError, Builder, Counter, Desc, Family, FloatCounter, Gauge, Region, UpDownCounter, WatermarkMax,
+    Buckets, BuildError, Builder, Counter, Desc, ExponentialDurationHistogram, Family, FloatCounter, Gauge, Histogram,
+    Region, UpDownCounter, WatermarkMax,
 };
-use tachograph_tests::ledger::{FAMILIES, Fact, Ledger, WRITERS, WRITTEN};
+use tachograph_tests::ledger::{BOUNDS, FACTS, FAMILIES, Fact, Ledger, WRITERS, WRITTEN, observed};
 
 tachograph::label_value! { enum Outcome: "outcome" { Ok = "ok", Failed = "failed", Late = "late" } }
 
@@ -77,6 +78,8 @@ struct Handles {
     busy: OnceLock<FloatCounter>,
     level: OnceLock<Gauge<i64>>,
     peak: OnceLock<WatermarkMax>,
+    wait: OnceLock<Histogram>,
+    took: OnceLock<ExponentialDurationHistogram>,
 }
 
 fn run(dir: &Path, ledger: &Path, end: &str) -> Result<(), Failed> {
@@ -136,6 +139,12 @@ fn live(region: &Region, handles: &Handles, ledger: &Ledger, rounds: &[AtomicU64
             3 => drop(handles.busy.set(region.float_counter(name, "Time spent serving")?)),
             4 => drop(handles.level.set(region.gauge(name, "The level")?)),
             5 => drop(handles.peak.set(region.watermark_max(name, "The highest level")?)),
+            6 => drop(handles.wait.set(region.histogram(name, "Time until served", Buckets::bounds(BOUNDS))?)),
+            7 => drop(handles.took.set(region.exponential_duration_histogram(
+                name,
+                "Time served",
+                Buckets::exponential(2, 0.1..=10.0),
+            )?)),
             _ => drop(region.family::<Counter, Outcome>(Desc::new(name, "Something else"))?),
         }
         ledger.family_done(index as u64 + 1)?;
@@ -159,7 +168,7 @@ fn wait_for_rounds(rounds: &[AtomicU64; WRITERS], more: u64) {
 /// One deed of every fact whose family is there already.
 fn write(handles: &Handles, ledger: &Ledger, thread: usize, round: u64) -> std::io::Result<()> {
     // Facts of families that came later than the first round are behind it: what counts is the deed's own number.
-    thread_local!(static DEEDS: [std::cell::Cell<u64>; 9] = const { [const { std::cell::Cell::new(0) }; 9] });
+    thread_local!(static DEEDS: [std::cell::Cell<u64>; FACTS] = const { [const { std::cell::Cell::new(0) }; FACTS] });
     let deed = |fact: Fact, index: usize, write: &dyn Fn(u64)| {
         let value = DEEDS.with(|deeds| {
             let deeds = &deeds[fact as usize + index];
@@ -190,6 +199,12 @@ fn write(handles: &Handles, ledger: &Ledger, thread: usize, round: u64) -> std::
     }
     if let Some(peak) = handles.peak.get() {
         deed(Fact::Peak, 0, &|value| peak.record(value as i64))?;
+    }
+    if let Some(wait) = handles.wait.get() {
+        deed(Fact::Wait, 0, &|value| wait.observe(observed(value)))?;
+    }
+    if let Some(took) = handles.took.get() {
+        deed(Fact::Took, 0, &|value| took.observe(Duration::from_secs_f64(observed(value))))?;
     }
     Ok(())
 }

@@ -71,6 +71,7 @@ impl<'a> Places<'a> {
 
     /// Gives the region file a hidden name where it is. Gives that name.
     pub(super) fn take_beside(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
+        FailPoint::BesideMoving.pass();
         put_free(self.beside, &region_file(name), self.beside, &format!(".{}", stem(name, remains)), Put::Move)
     }
 
@@ -81,9 +82,11 @@ impl<'a> Places<'a> {
             names(self.beside).iter().filter(|file| region_of(file.strip_prefix('.').unwrap_or("")) == Some(name))
         {
             let to = file.trim_start_matches('.');
+            FailPoint::Gathering.pass();
             match rustix::fs::renameat_with(self.beside, file.as_str(), inner, to, RenameFlags::NOREPLACE) {
                 Ok(()) => {
-                    tracing::info!(path = %inner.join(to).display(), "the archive serves again: moved a region into it")
+                    tracing::info!(path = %inner.join(to).display(), "the archive serves again: moved a region into it");
+                    FailPoint::Gathered.pass();
                 }
                 Err(errno) => tracing::debug!(path = %self.beside.join(file).display(), %errno, "stays where it is"),
             }
