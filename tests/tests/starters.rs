@@ -235,3 +235,51 @@ fn a_starter_that_is_not_done_is_not_taken_for_its_predecessor() {
         assert!(error.to_string().contains(&format!("process {} since 2", first.pid())), "{error}");
     }
 }
+
+/// A cleaner that removes the lock file of a living writer gives nobody its region; whoever comes once it is dead has it.
+#[test]
+fn a_region_whose_lock_file_was_removed_is_not_taken_from_its_writer() {
+    let folder = tmpfs::folder();
+    let dir = folder.path();
+    let mut first = Contender::new(dir, None);
+    first.go();
+    let uuid = first.won();
+    std::fs::remove_file(dir.join("mc.lock")).expect("the cleaner may");
+    for _ in 0..2 {
+        let mut other = Contender::new(dir, None);
+        other.go();
+        match other.outcome() {
+            Outcome::Owned { pid, .. } => assert_eq!(pid, first.pid()),
+            won @ Outcome::Won { .. } => panic!("{won:?}"),
+        }
+        assert_eq!(names(dir), ["mc.tacho"], "nothing is archived, and no lock file says that its writer is dead");
+    }
+    assert!(matches!(Region::builder("mc").dir(dir).build(), Err(BuildError::Owned { .. })));
+
+    first.kill();
+    let mut next = Contender::new(dir, None);
+    next.go();
+    assert_ne!(next.won(), uuid);
+    assert_eq!(archived(dir), BTreeSet::from([uuid]));
+    next.end();
+}
+
+/// Within one process, too; and what the process was before it called `exec` is dead, pid or not.
+#[test]
+fn a_process_takes_its_own_region_for_dead_only_where_it_does_not_hold_it() {
+    let folder = tmpfs::folder();
+    let builder = || Region::builder("mc").dir(folder.path());
+    let region = builder().build().expect("a region");
+    std::fs::remove_file(folder.path().join("mc.lock")).expect("the cleaner may");
+    assert!(matches!(builder().build(), Err(BuildError::Owned { .. })));
+    let mut bytes = std::fs::read(folder.path().join("mc.tacho")).expect("the region file");
+    region.close();
+    assert!(builder().build().is_ok(), "closed, it is free");
+
+    // As `exec` leaves it: a living region's file with this process's pid, which no region of the process is.
+    // docs/LAYOUT.md: the header's uuid.
+    bytes[64] ^= 1;
+    let other = tmpfs::folder();
+    std::fs::write(other.path().join("mc.tacho"), &bytes).expect("a copy");
+    assert!(Region::builder("mc").dir(other.path()).build().is_ok());
+}

@@ -49,7 +49,10 @@ pub(crate) fn process_start_ticks(process: &str) -> Option<u64> {
     let stat = read_text(&format!("/proc/{process}/stat"))?;
     // Field 2 is the program's name in parentheses and may hold anything, parentheses too; field 3 follows the last.
     let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    let mut fields = fields.split_ascii_whitespace();
+    // A zombie has ended.
+    fields.next().filter(|state| !matches!(*state, "Z" | "X"))?;
+    fields.nth(22 - 4)?.parse().ok()
 }
 
 /// This boot of the machine; zero where unknown.

@@ -1,7 +1,8 @@
 //! The lock that says who lives: an open-file-description lock on `<name>.lock`, held as long as the region is.
 //!
-//! The lock file is made once and never renamed, unlinked or mapped, since a mapping would keep the lock alive. Called
-//! while a region is built; the descriptor it gives is the lock.
+//! The lock file is made once and never renamed, unlinked or mapped, since a mapping would keep the lock alive. Its first
+//! owner marks it by one byte: one without is no lock that the region beside it was started under. Called while a region
+//! is built; the descriptor it gives is the lock.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime};
@@ -59,6 +60,14 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<Lock, BuildEr
                     // The umask may have taken the group's bits: then readers of the group could not ask for the lock.
                     let _ = rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o640));
                 }
+                if stat.st_size == 0 {
+                    if let Some(owner) = outlived(directory, name) {
+                        // As it was found: beside an unlocked file readers would take the living writer's region for dead.
+                        let _ = rustix::fs::unlinkat(directory, file.as_str(), AtFlags::empty());
+                        return Err(BuildError::Owned { path: directory.join(&region_file(name)), owner: Some(owner) });
+                    }
+                    rustix::fs::ftruncate(&fd, 1).map_err(|errno| failed("mark the lock file", errno.into()))?;
+                }
                 FailPoint::LockTaken.pass();
                 return Ok(Lock { starting, fd });
             }
@@ -109,6 +118,17 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A write lock over the whole file, however long. An open-file-description lock asks for pid 0.
 fn whole_file() -> libc::flock {
     libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+/// The living writer of the region under this name, where the lock file that it holds was removed from under it: the one
+/// that stands there was never marked, so nobody started under it. Asked of the pid, which only there says more than the
+/// lock: a process that called `exec` keeps its pid, but its region's lock file is marked.
+fn outlived(directory: &Directory, name: &str) -> Option<Owner> {
+    let owner = owner(directory, name).filter(|owner| owner.same_pid_namespace)?;
+    let is_own = |header: Header| process::attached().any(|region| region.is_of(&header));
+    let ours = || Remains::read(directory, &region_file(name)).is_ok_and(|remains| remains.header.is_some_and(is_own));
+    // Under this process's own pid: of a region that it holds now, or of what it was before it called `exec`.
+    (owner.pid != std::process::id() || ours()).then_some(owner)
 }
 
 /// Who holds the lock, as the region file tells. While the owner is still starting, the file there is its predecessor's,

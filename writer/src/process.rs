@@ -10,7 +10,7 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Pid;
-use tachograph_layout::{Control, Section, WriterMap};
+use tachograph_layout::{Control, Header, Section, WriterMap};
 
 use crate::adopt::Adoption;
 use crate::used_lanes::UsedLanes;
@@ -107,6 +107,15 @@ impl Attached {
         // child, whose handler closes it too, has no thread but the one that forked.
         let lock = (lock >= 0).then(|| unsafe { BorrowedFd::borrow_raw(lock) })?;
         nameless(lock).then_some("lock file")
+    }
+
+    /// Whether this is the region of that header.
+    pub(crate) fn is_of(&self, header: &Header) -> bool {
+        let uuid = u128::from_le_bytes(header.uuid);
+        let at = std::mem::offset_of!(Header, uuid) as u64;
+        // Relaxed: the header was stored before the region was put into the list.
+        let holds = |at, half: u64| self.map.word(at).is_some_and(|word| word.load(Relaxed) == half);
+        holds(at, uuid as u64) && holds(at + 8, (uuid >> 64) as u64)
     }
 
     /// Lets the lock go, so that the name is free, and the file's descriptor. The mapping stays: handles point into it.
