@@ -9,8 +9,16 @@ source ci/sanitized.sh
 # A SIGBUS that the guard passes on must end the process as it would without the sanitizer. Leaks are not looked for: what a
 # region is made of lives as long as the process, by design, and a test that drops its handles leaves it behind.
 export ASAN_OPTIONS="handle_sigbus=0 detect_leaks=0 ${ASAN_OPTIONS:-}"
+planted address -Zsanitizer=address "AddressSanitizer: heap-buffer-overflow" <<'PROGRAM'
+//! Reads beyond what is allocated.
+fn main() {
+    let words = vec![1_u64; 8];
+    let beyond = std::hint::black_box(words.as_ptr().wrapping_add(8));
+    std::hint::black_box(unsafe { beyond.read_volatile() });
+}
+PROGRAM
 # Not compile_fail, which starts the compiler and reads no region.
-sanitized address \
+sanitized address -Zsanitizer=address \
     -p tachograph-layout -p tachograph -p tachograph-exporter -p tachograph-tests --no-default-features --lib \
     --test hostile --test hostile_view \
     --test archive --test groups --test histograms --test open --test other_kinds --test registration \
