@@ -135,6 +135,8 @@ impl Drop for Ended<'_> {
     }
 }
 
+/// Between registrations, and in the middle of the threads' writing. A kill between two steps of one registration is too rare at
+/// any moment to hold their order: that is what fail_points.rs is for.
 #[test]
 fn kill_9_in_the_middle_of_registration_leaves_whole_families_with_their_values() {
     let mut middles = 0;
