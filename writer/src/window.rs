@@ -57,15 +57,16 @@ mod models {
             let window = Arc::new(AtomicU64::new(4));
             // Half 1 holds the peak of window 3, half 0 that of window 4.
             let halves = Arc::new([AtomicU64::new(40), AtomicU64::new(90)]);
-            let (turned, cleared) = (Arc::clone(&window), Arc::clone(&halves));
-            let housekeeping = thread::spawn(move || {
-                turn(&*turned, 5, |stale| {
-                    stale.iter().for_each(|half| cleared[*half as usize].store(0, Ordering::Relaxed))
-                });
+            let (seen, raised) = (Arc::clone(&window), Arc::clone(&halves));
+            // The recorder is the one that is spawned: the checker remembers the last access to a word only, and `turn` loads
+            // it before it stores, so that a recorder that came first would never be made to come second.
+            let recorder = thread::spawn(move || {
+                let number = current(&*seen);
+                raise_own(&raised[(number & 1) as usize], 50);
+                number
             });
-            let number = current(&*window);
-            raise_own(&halves[(number & 1) as usize], 50);
-            housekeeping.join().expect("no panic");
+            turn(&*window, 5, |stale| stale.iter().for_each(|half| halves[*half as usize].store(0, Ordering::Relaxed)));
+            let number = recorder.join().expect("no panic");
             let left = [0, 1].map(|half: usize| halves[half].load(Ordering::Relaxed));
             assert_eq!(left, if number == 5 { [40, 50] } else { [50, 0] });
         });
