@@ -167,6 +167,8 @@ pub enum ActivityState {
     Live,
     /// It ended.
     Ended,
+    /// It ended while its thread was unwinding: it panicked, or whoever owned it did.
+    Unwound,
 }
 
 /// Why an actor counts as stuck.

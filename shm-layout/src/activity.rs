@@ -26,11 +26,15 @@ pub struct ActivityRecord {
     pub mailbox_capacity: u64,
     /// When the slot was claimed: nanoseconds since the Unix epoch.
     pub claimed_realtime_ns: u64,
+    /// How the actor ended: 0 while it lives, [`ActivityRecord::ENDED`] or [`ActivityRecord::UNWOUND`].
+    pub outcome: u64,
+    /// When it ended: nanoseconds since the Unix epoch; 0 while it lives.
+    pub ended_realtime_ns: u64,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 2],
     /// What it is doing: a [`crate::StrRef`] as one word (offset in the low half); 0 when idle.
     pub doing: u64,
-    /// Since when, on the monotonic clock, as coarse as the housekeeping tick's clock.
+    /// Since when, on the monotonic clock, by the clock of the last tick: up to one period of the tick too early.
     pub since_monotonic_ns: u64,
     /// Messages in its mailbox.
     pub mailbox_depth: u64,
@@ -40,9 +44,16 @@ pub struct ActivityRecord {
     pub reserved_hot: [u64; 12],
 }
 
+impl ActivityRecord {
+    /// `outcome` of an actor that ended by itself, or was dropped.
+    pub const ENDED: u64 = 1;
+    /// `outcome` of an actor that ended while its thread was unwinding: it panicked, or whoever owned it did.
+    pub const UNWOUND: u64 = 2;
+}
+
 record!(ActivityRecord, 256, {
     state @ 0, type_len @ 8, id_len @ 12, actor_type @ 16, actor_id @ 48, mailbox_capacity @ 80,
-    claimed_realtime_ns @ 88, reserved @ 96, doing @ 128, since_monotonic_ns @ 136, mailbox_depth @ 144, handled @ 152,
+    claimed_realtime_ns @ 88, outcome @ 96, ended_realtime_ns @ 104, reserved @ 112, doing @ 128, since_monotonic_ns @ 136, mailbox_depth @ 144, handled @ 152,
     reserved_hot @ 160,
 });
 

@@ -8,8 +8,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
-    Control, HighWater, LaneOffset, SlotWord, Words, load_acquire, read_published, read_stamped, read_structure,
-    slot_stands,
+    Control, HighWater, LaneOffset, SlotWord, Words, load_acquire, read_owned, read_published, read_stamped,
+    read_structure, slot_stands,
 };
 
 /// A bounds-checked view of mapped memory as 8-byte words. Never gives out anything but `&AtomicU64` and copies.
@@ -67,6 +67,19 @@ impl<'a> WordView<'a> {
         Some(unsafe { AtomicU64::from_ptr(pointer.as_ptr().cast()) })
     }
 
+    /// `N` words from a byte offset; `None` where it is not 8-byte aligned or any of them is outside.
+    #[must_use]
+    pub(crate) fn array<const N: usize>(&self, offset: u64) -> Option<&'a [AtomicU64; N]> {
+        let offset = usize::try_from(offset).ok()?;
+        if offset % 8 != 0 || offset.checked_add(N * 8)? > self.len {
+            return None;
+        }
+        // SAFETY: `offset + N * 8 <= len`, so all `N` words are inside the mapping of `Self::new`.
+        let pointer = unsafe { self.base.add(offset) };
+        // SAFETY: mapped and aligned as just said, for 'a, and only touched by 8-byte atomics (contract of `new`).
+        Some(unsafe { pointer.cast().as_ref() })
+    }
+
     /// Loads a word, Relaxed.
     #[must_use]
     #[inline]
@@ -98,6 +111,17 @@ impl<'a> WordView<'a> {
         let mut words = vec![0; T::WORDS];
         let number = read_stamped(|index| self.word(offset.checked_add(index as u64 * 8)?), &mut words)?;
         Some((number, T::from_words(&words)?))
+    }
+
+    /// Copies a slot that has one owner at a time (see [`crate::read_owned`]), whose state word is `state_at` bytes from its
+    /// start; a record of zeros where the state word says that the slot is not readable. `None` where it was given to
+    /// another owner meanwhile, or any of it is outside.
+    #[must_use]
+    pub fn owned<T: Words>(&self, offset: u64, state_at: u64) -> Option<(SlotWord, T)> {
+        let mut words = vec![0; T::WORDS];
+        let word = |index: usize| self.word(offset.checked_add(index as u64 * 8)?);
+        let found = read_owned(word, usize::try_from(state_at / 8).ok()?, &mut words)?;
+        Some((found, T::from_words(&words)?))
     }
 
     /// Runs `read` as [`crate::read_structure`] does, with the region's structure word. `None`, and nothing run, where the

@@ -41,6 +41,7 @@ mod lanes;
 #[allow(unsafe_code)]
 mod map;
 mod note;
+mod owned;
 mod ring;
 mod section;
 mod series;
@@ -63,6 +64,7 @@ pub use histogram::{bounds_cells, exponential_buckets, exponential_cells, expone
 pub use lanes::{LANE_DISTANCE, LANE_HEADER_CELLS, LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 pub use map::{MapError, ReaderMap, WriterMap};
 pub use note::NoteRecord;
+pub use owned::{give_slot, read_owned, retire_slot};
 pub use ring::{read_stamped, ring_slot, write_stamped};
 pub use section::{SECTION_ALIGN, Section, SectionEntry, SectionError, SectionKind, SectionTable};
 pub use series::{SeriesError, SeriesRecord};

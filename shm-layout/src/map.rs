@@ -242,6 +242,12 @@ impl WriterMap {
         self.view().word(offset)
     }
 
+    /// `N` words from a byte offset of the file, anywhere before the lanes; `None` where any of them is outside.
+    #[must_use]
+    pub fn words<const N: usize>(&'static self, offset: u64) -> Option<&'static [AtomicU64; N]> {
+        self.view().array(offset)
+    }
+
     /// The lane cells of `series` series of `N` cells each, by the index of the first cell in its lane; `None` where
     /// there is no series or they are not all inside the lane.
     #[must_use]

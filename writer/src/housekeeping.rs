@@ -18,6 +18,8 @@ use crate::window;
 static WINDOW: AtomicU64 = AtomicU64::new(0);
 /// Realtime of the last tick, in nanoseconds: the coarse clock of the writer. Relaxed: it publishes nothing.
 static COARSE_REALTIME_NS: AtomicU64 = AtomicU64::new(0);
+/// The monotonic clock at the last tick, in nanoseconds. Relaxed: it publishes nothing.
+static COARSE_MONOTONIC_NS: AtomicU64 = AtomicU64::new(0);
 static RUNNING: AtomicBool = AtomicBool::new(false);
 
 const WINDOW_NS: u64 = 60_000_000_000;
@@ -32,6 +34,12 @@ pub(crate) fn window() -> u64 {
 #[inline]
 pub(crate) fn coarse_realtime_ns() -> u64 {
     COARSE_REALTIME_NS.load(Ordering::Relaxed)
+}
+
+/// The monotonic clock at the last tick, in nanoseconds.
+#[inline]
+pub(crate) fn coarse_monotonic_ns() -> u64 {
+    COARSE_MONOTONIC_NS.load(Ordering::Relaxed)
 }
 
 /// Nanoseconds of a clock.
@@ -81,6 +89,7 @@ fn tick(region: &'static Attached) {
     let monotonic = clock_ns(ClockId::Monotonic);
     let realtime = clock_ns(ClockId::Realtime);
     COARSE_REALTIME_NS.store(realtime, Ordering::Relaxed);
+    COARSE_MONOTONIC_NS.store(monotonic, Ordering::Relaxed);
     region.control(Control::WATERMARK_WINDOW).store(window(), Ordering::Relaxed);
     region.control(Control::TICK_REALTIME_NS).store(realtime, Ordering::Relaxed);
     region.control(Control::TICK_MONOTONIC_NS).store(monotonic, Ordering::Relaxed);

@@ -46,6 +46,7 @@
 //! What goes wrong later (no lane left, the file unlinked, private memory instead of a file) is said through `tracing`:
 //! without a subscriber it goes unheard.
 
+mod activity;
 mod adopt;
 mod archive;
 mod build_error;
@@ -61,6 +62,7 @@ pub mod fail_point;
 #[cfg(not(feature = "fail-points"))]
 #[allow(unreachable_pub)]
 mod fail_point;
+mod field;
 mod gauge;
 mod group;
 mod histogram;
@@ -72,12 +74,17 @@ mod lane;
 mod lane_set;
 mod lock;
 mod macros;
+mod mark_error;
+mod marks;
 mod metric;
 mod naming;
 mod needs;
+mod note;
 mod open;
+mod owned_slots;
 #[allow(unsafe_code)]
 mod process;
+mod pulse;
 #[cfg(feature = "metrics")]
 pub mod recorder;
 mod region;
@@ -95,6 +102,7 @@ mod used_lanes;
 mod watermark;
 mod window;
 
+pub use activity::{Activity, ActivityId, Doing, DoingSet, Entered, MailboxDepth, Tracked};
 pub use adopt::Adopted;
 pub use build_error::{BuildError, DirectoryFault, Owner};
 pub use builder::{Builder, OnExisting};
@@ -108,9 +116,12 @@ pub use histogram::{
 pub use info::Info;
 pub use labels::{Family, LabelSet, LabelValue};
 pub use lane::enter_thread;
+pub use mark_error::MarkError;
 pub use metric::Metric;
 pub use needs::Needs;
+pub use note::NoteLevel;
 pub use open::{Lease, LeaseGuard, OpenFamily, OpenRules};
+pub use pulse::Pulse;
 pub use region::Region;
 pub use register_error::RegisterError;
 pub use registrable::Registrable;

@@ -14,7 +14,7 @@ use tachograph_layout::{Control, Header, Section, WriterMap};
 
 use crate::adopt::Adoption;
 use crate::used_lanes::UsedLanes;
-use crate::{housekeeping, lane, lock};
+use crate::{housekeeping, lane, lock, note};
 
 mod exit;
 mod fatal;
@@ -264,6 +264,7 @@ extern "C" fn in_forked_child() {
     lane::keep_only_own();
     fatal::forget_threads();
     housekeeping::forget_thread();
+    note::forget_thread();
 }
 
 #[cfg(test)]

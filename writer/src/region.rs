@@ -10,6 +10,7 @@ use tachograph_layout::{Control, RegionState, SectionKind, publish};
 use crate::fail_point::FailPoint;
 use crate::gauge::GaugeNumber;
 use crate::labels::{Family, LabelSet};
+use crate::marks::Marks;
 use crate::metric::{Metric, sealed::Handle};
 use crate::open::{Open, OpenFamily, OpenRules, Slots};
 use crate::process::{self, Attached};
@@ -42,6 +43,7 @@ pub struct Region(Arc<Inner>);
 struct Inner {
     attached: &'static Attached,
     registry: Mutex<Registry>,
+    marks: &'static Marks,
     path: Option<PathBuf>,
     uuid: [u8; 16],
 }
@@ -85,8 +87,9 @@ impl Region {
         drop(starting);
         FailPoint::RegionAttached.pass();
         housekeeping::watch(attached);
+        let marks = Marks::new(attached, &started.layout);
         let registry = Mutex::new(Registry::new(attached, started.layout));
-        Self(Arc::new(Inner { attached, registry, path: started.path, uuid: started.uuid }))
+        Self(Arc::new(Inner { attached, registry, marks, path: started.path, uuid: started.uuid }))
     }
 
     /// Registers a counter of whole things. Its name ends in `_total`.
@@ -335,6 +338,20 @@ impl Region {
     /// As [`Region::counter`], for the first member that is refused.
     pub fn metrics<G: Metrics>(&self) -> Result<G, RegisterError> {
         G::register(self, "")
+    }
+
+    /// The region's activities, pulses and notes.
+    pub(crate) fn marks(&self) -> &'static Marks {
+        self.0.marks
+    }
+
+    /// What `act` does under the mutex of registration; `None`, and nothing done, where the region has ended.
+    pub(crate) fn with_registry<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> Option<T> {
+        // As in `create`.
+        if self.0.attached.ended.load(Relaxed) {
+            return None;
+        }
+        Some(act(&mut self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn create<M: Metric>(

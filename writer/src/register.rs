@@ -53,6 +53,8 @@ pub(crate) struct Registry {
     bases: HashMap<String, String>,
     /// Ways to buckets, with the numbers that they are for.
     searches: Vec<(Number, &'static CellShape<Search>)>,
+    /// Strings of no family, and where they stand.
+    strings: HashMap<String, StrRef>,
     used: Used,
 }
 
@@ -82,7 +84,7 @@ impl Registry {
         attached.control(Control::CELLS_USED).store(used.cells, Relaxed);
         let families = layout.section(SectionKind::Families).count.min(4096) as usize;
         let (families, bases) = (HashMap::with_capacity(families), HashMap::with_capacity(families));
-        Self { attached, layout, families, bases, searches: Vec::new(), used }
+        Self { attached, layout, families, bases, searches: Vec::new(), strings: HashMap::new(), used }
     }
 
     /// The cells of the family's series.
@@ -309,6 +311,22 @@ impl Registry {
         }
         self.used.bounds += words.len() as u64;
         index
+    }
+
+    /// A string of no family, stored once for each text; or how many bytes are left, and of how many, where it does not fit.
+    pub(crate) fn add_string(&mut self, text: &str) -> Result<StrRef, (u64, u64)> {
+        if let Some(known) = self.strings.get(text) {
+            return Ok(*known);
+        }
+        let capacity = self.layout.section(SectionKind::Strings).count;
+        let free = capacity.saturating_sub(self.used.strings);
+        if padded(text) > free {
+            return Err((free, capacity));
+        }
+        let added = self.string(text);
+        self.attached.control(Control::STRINGS_USED).store(self.used.strings, Relaxed);
+        self.strings.insert(text.to_owned(), added);
+        Ok(added)
     }
 
     /// Appends a string; the empty one takes no room.

@@ -25,6 +25,7 @@ use crate::build_error::{BuildError, one_line};
 use crate::builder::OnExisting;
 use crate::directory::Directory;
 use crate::fail_point::FailPoint;
+use crate::field::put_text;
 use crate::housekeeping::clock_ns;
 use crate::identity::Identity;
 use crate::lock::{self, Lock};
@@ -361,11 +362,6 @@ fn is_temporary_of(name: &str, file: &str) -> bool {
     uuid.is_some_and(|uuid| uuid.len() == 32 && uuid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// Puts text into a field, cut at a character where it is too long; gives its length.
-fn put_text(field: &mut [u8], text: &str) -> u32 {
-    put_bytes(field, text.get(..text.floor_char_boundary(field.len())).unwrap_or_default().as_bytes())
-}
-
 fn put_bytes(field: &mut [u8], bytes: &[u8]) -> u32 {
     field.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
     bytes.len().min(field.len()) as u32
@@ -411,12 +407,5 @@ mod tests {
         ] {
             assert!(!is_temporary_of("mc", &other), "{other}");
         }
-    }
-
-    #[test]
-    fn long_text_is_cut_at_a_character() {
-        let mut field = [0; 4];
-        assert_eq!(put_text(&mut field, "abcé"), 3);
-        assert_eq!(&field, b"abc\0");
     }
 }

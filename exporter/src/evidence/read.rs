@@ -61,7 +61,7 @@ pub(crate) fn stuck(view: WordView<'_>, sections: &SectionTable, now_ns: u64, lo
         let Found::Record((word, record)) = reader.slot::<ActivityRecord>(section, slot, 0) else { continue };
         let busy_ns = (record.doing != 0).then(|| now_ns.saturating_sub(record.since_monotonic_ns));
         let ActivityRecord { mailbox_depth, mailbox_capacity, .. } = record;
-        let state = state(word);
+        let state = state(word, record.outcome);
         let activity = Activity { state, busy_ns, mailbox_depth, mailbox_capacity, ..Activity::default() };
         stuck += u64::from(activity.stuck(longest_ns).is_some());
     }
@@ -163,15 +163,11 @@ impl Reader<'_> {
     /// A record with a slot word `at` bytes from its start.
     fn slot<T: Words>(&self, section: Section, slot: u64, at: u64) -> Found<(SlotWord, T)> {
         let Some(entry) = section.entry(slot) else { return Found::LeftOut };
-        let Some(word) = self.view.load_acquire(entry + at).map(SlotWord::from_bits) else { return Found::LeftOut };
+        let Some((word, record)) = self.view.owned::<T>(entry, at) else { return Found::LeftOut };
         match word.state() {
-            Some(SlotState::Free) => return Found::Nothing,
-            Some(SlotState::Live | SlotState::Retired) => {}
-            Some(SlotState::Building) | None => return Found::LeftOut,
-        }
-        match self.view.record::<T>(entry) {
-            Some(record) if self.view.slot_stands(entry + at, word) => Found::Record((word, record)),
-            _ => Found::LeftOut,
+            Some(SlotState::Free) => Found::Nothing,
+            Some(SlotState::Live | SlotState::Retired) => Found::Record((word, record)),
+            Some(SlotState::Building) | None => Found::LeftOut,
         }
     }
 
@@ -188,7 +184,7 @@ impl Reader<'_> {
                         actor_type: text(&record.actor_type, record.type_len),
                         id: text(&record.actor_id, record.id_len),
                     },
-                    state: state(word),
+                    state: state(word, record.outcome),
                     doing: self.doing(record.doing),
                     since_monotonic_ns: record.since_monotonic_ns,
                     busy_ns: None,
@@ -318,8 +314,12 @@ impl Reader<'_> {
     }
 }
 
-fn state(word: SlotWord) -> ActivityState {
-    if word.state() == Some(SlotState::Retired) { ActivityState::Ended } else { ActivityState::Live }
+fn state(word: SlotWord, outcome: u64) -> ActivityState {
+    match word.state() {
+        Some(SlotState::Retired) if outcome == ActivityRecord::UNWOUND => ActivityState::Unwound,
+        Some(SlotState::Retired) => ActivityState::Ended,
+        _ => ActivityState::Live,
+    }
 }
 
 fn owned(number: u64, panic: &PanicRecord) -> Panic {

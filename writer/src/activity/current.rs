@@ -1,0 +1,115 @@
+//! Which activity the calling thread is running: what the crash hooks write beside a panic or a fatal signal.
+//!
+//! Kept in thread-locals without destructors, so that a signal handler can read them at any time. Actors of a runtime move
+//! between threads, so it is said for the time of a poll ([`ActivityId::track`]) or of a scope ([`ActivityId::enter`]).
+
+use std::cell::Cell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::atomic::{Ordering, compiler_fence};
+use std::task::{Context, Poll};
+
+use crate::process::Attached;
+
+thread_local! {
+    /// Address of the region as the process knows it; 0 where there is none.
+    static REGION: Cell<usize> = const { Cell::new(0) };
+    /// The slot's number, plus 1.
+    static SLOT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The activity slot, plus 1, that the calling thread is running in a region; 0 where it runs none. Async-signal-safe.
+#[allow(dead_code, reason = "the crash hooks ask")]
+pub(crate) fn current(region: &Attached) -> u64 {
+    let same = REGION.get() == std::ptr::from_ref(region).addr();
+    compiler_fence(Ordering::SeqCst);
+    if same { SLOT.get() } else { 0 }
+}
+
+/// Which activity slot an actor has: for the crash hooks, which write beside a panic or a fatal signal what its thread was
+/// running. `Copy`; to be used while the actor lives.
+///
+/// ```
+/// let region = tachograph::Region::private("doc")?;
+/// let activity = region.activity("worker", "3", 0);
+/// {
+///     let _entered = activity.id().enter();
+///     // a panic here is told as worker 3's
+/// }
+/// let task = activity.id().track(async { /* so is one in here, on whatever thread it is polled */ });
+/// # drop(task);
+/// # Ok::<(), tachograph::BuildError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActivityId {
+    region: usize,
+    slot: u64,
+}
+
+impl ActivityId {
+    /// No activity.
+    pub(super) const NONE: Self = Self { region: 0, slot: 0 };
+
+    pub(super) fn new(region: &'static Attached, index: u64) -> Self {
+        Self { region: std::ptr::from_ref(region).addr(), slot: index + 1 }
+    }
+
+    /// Says that the calling thread runs the activity, until the guard is dropped. Not to be held across an `.await`
+    /// (it is not `Send`): [`ActivityId::track`] is for that.
+    #[must_use = "the thread leaves the activity when this is dropped"]
+    pub fn enter(self) -> Entered {
+        let before = Self { region: REGION.get(), slot: SLOT.get() };
+        self.set();
+        Entered { before, not_send: PhantomData }
+    }
+
+    /// Wraps a future so that whichever thread polls it runs the activity for the time of the poll.
+    pub const fn track<F>(self, future: F) -> Tracked<F> {
+        Tracked { id: self, future }
+    }
+
+    fn set(self) {
+        // A signal handler of this thread never finds the slot of one region with the address of another.
+        REGION.set(0);
+        compiler_fence(Ordering::SeqCst);
+        SLOT.set(self.slot);
+        compiler_fence(Ordering::SeqCst);
+        REGION.set(self.region);
+    }
+}
+
+/// The calling thread runs an activity until this is dropped; then it runs what it ran before. Drop guards in the reverse
+/// order of their making.
+#[derive(Debug)]
+pub struct Entered {
+    before: ActivityId,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.before.set();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A future that runs an activity: see [`ActivityId::track`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Tracked<F> {
+        id: ActivityId,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Tracked<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let _entered = this.id.enter();
+        this.future.poll(context)
+    }
+}
