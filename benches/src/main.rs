@@ -3,6 +3,7 @@
 //! `cargo run --release -p tachograph-benches -- [--json] [--quick] [ROW..]` prints a table, or with `--json` one object
 //! a line. `ratio` is the peer's time divided by ours: above 1 we are faster. `--quick` only shows that the benches work.
 
+mod activity_mark;
 mod adopted;
 mod closed_label_inc;
 mod contest;
@@ -14,6 +15,7 @@ mod histogram_duration_ns;
 mod histogram_exponential_f64;
 mod inputs;
 mod modes;
+mod note;
 mod sampled;
 mod start;
 mod subject;
@@ -25,7 +27,7 @@ use contest::{Effort, Line};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 14] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
@@ -33,6 +35,8 @@ const ROWS: [Row; 12] = [
     ("histogram_exponential_f64", histogram_exponential_f64::lines),
     ("histogram_duration_ns", histogram_duration_ns::lines),
     ("facade_counter_literal", facade_counter_literal::lines),
+    ("activity_mark", activity_mark::lines),
+    ("note", note::lines),
     ("sampled", sampled::lines),
     ("start", start::start),
     ("start_adopting", adopted::start),

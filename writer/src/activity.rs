@@ -21,6 +21,7 @@ use crate::owned_slots::{Owned, OwnedSlots};
 use crate::process::Attached;
 use crate::{Region, housekeeping};
 
+pub(crate) use current::current;
 pub use current::{ActivityId, Entered, Tracked};
 pub use doing::{Doing, DoingSet};
 pub use mailbox::MailboxDepth;
@@ -132,7 +133,7 @@ impl Activity {
     /// Which slot it is, to tell the crash hooks what a thread is running: see [`ActivityId`].
     #[must_use]
     pub fn id(&self) -> ActivityId {
-        self.slot.as_ref().map_or(ActivityId::NONE, |slot| ActivityId::new(slot.region(), slot.index()))
+        self.slot.as_ref().map(|slot| ActivityId::new(slot.region(), slot.index())).unwrap_or_default()
     }
 
     /// Whether the actor has a slot that readers see.

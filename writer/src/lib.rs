@@ -43,6 +43,10 @@
 //! Applications and libraries that use the macros of the `metrics` crate keep them: the feature `metrics` brings
 //! `recorder::install`, which has those macros write into a region.
 //!
+//! Beside its values a region holds who is doing what ([`Region::activity`]), which loop comes round ([`Region::pulse`]) and
+//! the last lines of the log ([`Region::note`]; the feature `tracing-layer` brings `NoteLayer`, which writes them). No metrics
+//! format shows them; what reads a region that died does.
+//!
 //! What goes wrong later (no lane left, the file unlinked, private memory instead of a file) is said through `tracing`:
 //! without a subscriber it goes unheard.
 
@@ -80,6 +84,8 @@ mod metric;
 mod naming;
 mod needs;
 mod note;
+#[cfg(feature = "tracing-layer")]
+mod note_layer;
 mod open;
 mod owned_slots;
 #[allow(unsafe_code)]
@@ -120,6 +126,8 @@ pub use mark_error::MarkError;
 pub use metric::Metric;
 pub use needs::Needs;
 pub use note::NoteLevel;
+#[cfg(feature = "tracing-layer")]
+pub use note_layer::NoteLayer;
 pub use open::{Lease, LeaseGuard, OpenFamily, OpenRules};
 pub use pulse::Pulse;
 pub use region::Region;

@@ -61,11 +61,32 @@ impl Region {
             let _ = write!(field, "{text}");
         });
     }
+
+    /// How many notes were ever left in the region.
+    ///
+    /// ```
+    /// let region = tachograph::Region::private("doc")?;
+    /// region.note(tachograph::NoteLevel::Info, "started");
+    /// assert_eq!(region.notes_written(), 1);
+    /// # Ok::<(), tachograph::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn notes_written(&self) -> u64 {
+        self.marks().notes.attached.control(Control::NOTES_WRITTEN).load(Relaxed)
+    }
 }
 
 impl Notes {
     pub(crate) const fn new(attached: &'static Attached, section: Section) -> Self {
         Self { attached, section }
+    }
+
+    /// Notes ever written, and the newest.
+    #[cfg(all(test, feature = "tracing-layer"))]
+    pub(crate) fn newest(self) -> Option<(u64, NoteRecord)> {
+        let written = self.attached.control(Control::NOTES_WRITTEN).load(Relaxed);
+        let entry = self.section.entry(ring_slot(written, self.section.count))?;
+        self.attached.map.view().stamped(entry)
     }
 
     /// Writes the text that `fill` puts together.

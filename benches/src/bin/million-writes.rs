@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tachograph::{
     Buckets, Counter, Desc, DurationHistogram, ExponentialHistogram, Family, FloatCounter, Gauge, Histogram,
-    LabelValue, OpenFamily, OpenRules, Region, UpDownCounter, WatermarkMax,
+    LabelValue, NoteLevel, OpenFamily, OpenRules, Region, UpDownCounter, WatermarkMax,
 };
 
 tachograph::label_value! { enum Outcome: "outcome" { Ok = "ok", Failed = "failed" } }
@@ -33,6 +33,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         region.open_family(Desc::new("bench_open_total", "Written by a bench"), ["peer"], OpenRules::new(10))?;
     let lease = open.with(["10.0.0.7"]);
 
+    let doing = region.doing("message")?;
+    let mut activity = region.activity("actor", "bench", 10);
+    let depth = activity.mailbox();
+    let mut pulse = region.pulse("bench", Duration::from_secs(60))?;
+
     tachograph::enter_thread();
     let faults = faults()?;
     let start = Instant::now();
@@ -50,6 +55,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         lease.inc();
         // The label set has a lease, so this looks it up.
         open.with(["10.0.0.7"]).inc();
+        depth.inc();
+        activity.begin(doing);
+        activity.end();
+        depth.dec();
+        pulse.beat();
+        region.note(NoteLevel::Info, format_args!("round {step}"));
     }
     let took = start.elapsed();
     let faults = self::faults()? - faults;
@@ -57,7 +68,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let done = [counter.get(), own.count(), native.count(), timed.count(), lease.get() / 2];
     assert_eq!(done, [count; 5], "writes are missing");
     assert_eq!((updown.get(), labelled.at(Outcome::Ok).get()), (0, count.div_ceil(2)), "writes are missing");
-    println!("faults {faults} for {count} rounds of 12 writes in {took:?}");
+    assert_eq!([activity.handled(), pulse.count(), region.notes_written()], [count; 3], "marks are missing");
+    println!("faults {faults} for {count} rounds of 18 writes in {took:?}");
     Ok(())
 }
 

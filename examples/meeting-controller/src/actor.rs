@@ -6,9 +6,11 @@
 
 use std::sync::Arc;
 
+use tachograph::{Activity, ActivityId};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::activities::{Doings, Marked};
 use crate::actor_metrics::ActorMetrics;
 use crate::mailbox::MailboxMonitor;
 use crate::metrics::ActorType;
@@ -50,8 +52,13 @@ pub enum Refused {
 #[must_use]
 pub fn mailbox<M>(actor: ActorType, id: &str, capacity: usize, metrics: &ActorMetrics) -> (Address<M>, Mailbox<M>) {
     let (sender, receiver) = mpsc::channel(capacity);
-    let monitor = Arc::new(MailboxMonitor::new(actor, id, capacity, metrics));
-    (Address { sender, monitor: Arc::clone(&monitor) }, Mailbox { receiver, monitor })
+    let monitor = MailboxMonitor::new(actor, id, capacity, metrics);
+    let marks = metrics.activities().map(|activities| (activities.activity(actor, id, capacity), *activities.doings()));
+    let monitor = Arc::new(match &marks {
+        Some((activity, _)) => monitor.shown_in(activity),
+        None => monitor,
+    });
+    (Address { sender, monitor: Arc::clone(&monitor) }, Mailbox { receiver, monitor, marks })
 }
 
 /// Where to send an actor its messages.
@@ -137,6 +144,8 @@ impl<M> Address<M> {
 pub struct Mailbox<M> {
     receiver: mpsc::Receiver<M>,
     monitor: Arc<MailboxMonitor>,
+    /// The actor's activity, and what it may be doing.
+    marks: Option<(Activity, Doings)>,
 }
 
 impl<M> Mailbox<M> {
@@ -145,6 +154,26 @@ impl<M> Mailbox<M> {
         let message = self.receiver.recv().await?;
         self.monitor.take();
         Some(message)
+    }
+
+    /// Marks that the actor begins to handle a message.
+    pub fn begin(&mut self, message: &impl Marked) {
+        if let Some((activity, doings)) = &mut self.marks {
+            activity.begin(message.doing(doings));
+        }
+    }
+
+    /// Marks that the actor has handled its message.
+    pub fn end(&mut self) {
+        if let Some((activity, _)) = &mut self.marks {
+            activity.end();
+        }
+    }
+
+    /// The actor's activity: its task is to be tracked by it, so that a crash names the actor.
+    #[must_use]
+    pub fn activity(&self) -> ActivityId {
+        self.marks.as_ref().map(|(activity, _)| activity.id()).unwrap_or_default()
     }
 
     /// Lets nothing more in; what is inside can still be taken out.

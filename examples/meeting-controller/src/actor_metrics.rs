@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tachograph::Gauge;
 
+use crate::activities::Activities;
 use crate::fact::Fact;
 use crate::metrics::McMetrics;
 use crate::witness::Witness;
@@ -16,13 +17,14 @@ use crate::witness::Witness;
 pub struct ActorMetrics {
     metrics: McMetrics,
     witness: Option<Arc<Witness>>,
+    activities: Option<Activities>,
 }
 
 impl ActorMetrics {
     /// Counts in the region's cells only.
     #[must_use]
     pub const fn new(metrics: McMetrics) -> Self {
-        Self { metrics, witness: None }
+        Self { metrics, witness: None, activities: None }
     }
 
     /// Keeps a second book of every fact counted by [`ActorMetrics::count`].
@@ -30,6 +32,19 @@ impl ActorMetrics {
     pub fn with_witness(mut self, witness: Arc<Witness>) -> Self {
         self.witness = Some(witness);
         self
+    }
+
+    /// Has every actor that is made with this mark what it does in the region.
+    #[must_use]
+    pub fn with_activities(mut self, activities: Activities) -> Self {
+        self.activities = Some(activities);
+        self
+    }
+
+    /// Where actors mark what they do.
+    #[must_use]
+    pub const fn activities(&self) -> Option<&Activities> {
+        self.activities.as_ref()
     }
 
     /// The handles themselves.

@@ -14,11 +14,16 @@ use std::time::Duration;
 use clap::Parser;
 use nix::sys::signal::{Signal, raise};
 use serde_json::{Map, json};
-use tachograph::{OnExisting, Region};
+use tachograph::{NoteLayer, OnExisting, Region};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::acks::{Acks, direct_stdout, write_line};
+use crate::activities::Activities;
 use crate::actor_metrics::ActorMetrics;
 use crate::backend::SimulatedGlobalController;
 use crate::controller::{Controller, ControllerConfig};
@@ -127,16 +132,16 @@ where
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing_subscriber::filter::LevelFilter::WARN.into())
-        .from_env_lossy();
+    let filter =
+        tracing_subscriber::EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
     // Inside another binary there may be a subscriber already: then that one gets the logs.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let printed = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
-    match run(options).await {
+        .with_filter(filter);
+    let notes = NoteLayer::new();
+    let _ = tracing_subscriber::registry().with(notes.clone().with_filter(LevelFilter::WARN)).with(printed).try_init();
+    match run(options, &notes).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = error.to_string();
@@ -151,9 +156,15 @@ where
     }
 }
 
-async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let mut builder =
-        Region::builder(&options.region).fit::<McMetrics>().version(env!("CARGO_PKG_VERSION")).crash_hooks(true);
+async fn run(options: Options, notes: &NoteLayer) -> Result<(), Box<dyn std::error::Error>> {
+    // One more of each than the load starts with: churn and panics replace one by another.
+    let members = (options.meetings as u64 + 1).saturating_mul(options.connections_per_meeting as u64 + 1);
+    let actors = u32::try_from(members.saturating_mul(2)).unwrap_or(u32::MAX).clamp(256, 65_536);
+    let mut builder = Region::builder(&options.region)
+        .fit::<McMetrics>()
+        .activities(actors)
+        .version(env!("CARGO_PKG_VERSION"))
+        .crash_hooks(true);
     if let Some(dir) = &options.region_dir {
         builder = builder.dir(dir);
     }
@@ -161,9 +172,12 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.on_existing(OnExisting::Adopt);
     }
     let region = builder.build()?;
+    notes.attach(&region);
     let mut stdout = direct_stdout()?;
     let witness = Arc::new(if options.acks { Witness::limited() } else { Witness::unlimited() });
-    let metrics = ActorMetrics::new(region.metrics::<McMetrics>()?).with_witness(Arc::clone(&witness));
+    let metrics = ActorMetrics::new(region.metrics::<McMetrics>()?)
+        .with_witness(Arc::clone(&witness))
+        .with_activities(Activities::new(&region)?);
 
     // From here on a signal ends it in order.
     let stop = CancellationToken::new();
@@ -176,9 +190,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 
     let mut config =
         ControllerConfig { id: options.region.clone(), grace: options.grace, ..ControllerConfig::default() };
-    // One more of each than the load starts with: churn and panics replace one by another.
     config.max_meetings = config.max_meetings.max(options.meetings as u64 + 1);
-    let members = (options.meetings as u64 + 1).saturating_mul(options.connections_per_meeting as u64 + 1);
     config.max_participants = config.max_participants.max(members.saturating_mul(2));
     let controller = Controller::spawn(config.clone(), &metrics);
     let beats_end = CancellationToken::new();

@@ -3,6 +3,7 @@
 //! Spawned and supervised by its meeting, which holds the only address. It ends when its meeting cancels it, when its
 //! client hangs up, or by a panic; asked to end, it first handles what is already in its mailbox.
 
+use tachograph::ActivityId;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::{self, Address, Id, Mailbox};
@@ -53,6 +54,11 @@ impl Connection {
         (handle, Self { id: Id::clone(id), mailbox, cancel, metrics: metrics.clone(), last_sent: 0 })
     }
 
+    /// Its activity.
+    pub(crate) fn activity(&self) -> ActivityId {
+        self.mailbox.activity()
+    }
+
     pub(crate) async fn run(mut self) {
         loop {
             let message = tokio::select! {
@@ -74,6 +80,7 @@ impl Connection {
 
     /// Whether to go on.
     async fn handle(&mut self, message: ConnectionMessage) -> bool {
+        self.mailbox.begin(&message);
         let go_on = match message {
             ConnectionMessage::Deliver { sequence } => {
                 self.last_sent = sequence;
@@ -83,6 +90,7 @@ impl Connection {
             ConnectionMessage::Panic => inject_panic("connection"),
         };
         self.metrics.count(Fact::Message(ActorType::Connection)).await;
+        self.mailbox.end();
         go_on
     }
 }

@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tachograph::Pulse;
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::activities::BEAT_EVERY;
 use crate::actor::{self, Address, Id, Mailbox, Refused};
 use crate::actor_metrics::{Active, ActorMetrics};
 use crate::connection::inject_panic;
@@ -223,7 +225,8 @@ impl Controller {
             tasks: Children::default(),
             draining: false,
         };
-        let task = tokio::spawn(controller.run());
+        let activity = controller.mailbox.activity();
+        let task = tokio::spawn(activity.track(controller.run()));
         let metrics = metrics.clone();
         tokio::spawn(async move {
             let outcome = match task.await {
@@ -237,6 +240,8 @@ impl Controller {
     }
 
     async fn run(mut self) {
+        // While it drains it waits for others, and promises nothing.
+        let mut beat = self.metrics.activities().and_then(|activities| activities.pulse("control-loop")).map(Beat::new);
         loop {
             // Supervision before messages: an end must not wait behind a full mailbox.
             tokio::select! {
@@ -247,8 +252,13 @@ impl Controller {
                     Some(message) => self.handle(message).await,
                     None => break,
                 },
+                () = Beat::due(&mut beat) => {}
+            }
+            if let Some(beat) = &mut beat {
+                beat.pulse.beat();
             }
         }
+        drop(beat);
         self.drain().await;
     }
 
@@ -276,6 +286,7 @@ impl Controller {
     }
 
     async fn handle(&mut self, message: ControllerMessage) {
+        self.mailbox.begin(&message);
         match message {
             ControllerMessage::Create { meeting, reply } => answer(reply, self.create(&meeting)),
             ControllerMessage::Get { meeting, reply } => {
@@ -297,6 +308,7 @@ impl Controller {
             ControllerMessage::Panic => self.draining = inject_panic("controller"),
         }
         self.metrics.count(Fact::Message(ActorType::Controller)).await;
+        self.mailbox.end();
     }
 
     fn create(&mut self, id: &Id) -> Result<MeetingHandle, ControllerError> {
@@ -312,7 +324,8 @@ impl Controller {
         let config = MeetingConfig { grace: self.config.grace, max_participants: self.config.max_participants };
         // Not a child of the controller's own token: meetings end when the controller has handled its mailbox.
         let (handle, meeting) = Meeting::new(id, config, CancellationToken::new(), &self.metrics);
-        self.tasks.spawn(Id::clone(id), meeting.run());
+        let activity = meeting.activity();
+        self.tasks.spawn(Id::clone(id), activity.track(meeting.run()));
         let hosted =
             Hosted { handle: handle.clone(), active: Some(self.metrics.active_meeting()), waiting: Vec::new() };
         self.meetings.insert(Id::clone(id), hosted);
@@ -335,6 +348,29 @@ impl Controller {
         supervision::account(&self.metrics, ActorType::Meeting, &id, &ended.outcome).await;
         if let Some(hosted) = self.meetings.remove(&id) {
             hosted.waiting.into_iter().for_each(|reply| answer(reply, Ok(())));
+        }
+    }
+}
+
+/// The loop's promise, and what has it come round where there is nothing to do.
+#[derive(Debug)]
+struct Beat {
+    pulse: Pulse,
+    every: Interval,
+}
+
+impl Beat {
+    fn new(pulse: Pulse) -> Self {
+        let mut every = tokio::time::interval(BEAT_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { pulse, every }
+    }
+
+    /// Waits until the next beat is due; for ever, where nothing was promised. Cancel safe.
+    async fn due(beat: &mut Option<Self>) {
+        match beat {
+            Some(beat) => _ = beat.every.tick().await,
+            None => std::future::pending().await,
         }
     }
 }

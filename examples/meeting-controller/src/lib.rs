@@ -7,7 +7,8 @@
 //! - **A parent knows.** The end of a child, by return, panic or abort, is told to its parent at once, without a message.
 //!
 //! Controller, meetings and connections form a tree: [`controller`], [`meeting`], [`connection`]. Actors are built of
-//! [`actor`] (address and mailbox) and [`supervision`] (children); they count through [`actor_metrics`]. [`cli`] is the
+//! [`actor`] (address and mailbox) and [`supervision`] (children); they count through [`actor_metrics`] and mark what they do
+//! through [`activities`]. [`cli`] is the
 //! binary: a deterministic [`load`], the services around it simulated by [`backend`], faults, and the [`acks`] that a test
 //! holds against the region.
 //!
@@ -29,6 +30,7 @@
 //! ```
 
 pub mod acks;
+pub mod activities;
 pub mod actor;
 pub mod actor_metrics;
 pub mod backend;
@@ -48,6 +50,7 @@ pub mod supervision;
 mod timeline;
 pub mod witness;
 
+pub use activities::Activities;
 pub use actor::{Address, Mailbox, Refused};
 pub use actor_metrics::ActorMetrics;
 pub use cli::{main_from, runtime};

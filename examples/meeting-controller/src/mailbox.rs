@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
-use tachograph::LabelValue;
+use tachograph::{Activity, LabelValue, MailboxDepth};
 
 use crate::actor_metrics::ActorMetrics;
 use crate::fact::Fact;
@@ -65,6 +65,8 @@ pub struct MailboxMonitor {
     /// The highest level said and not re-armed.
     said: AtomicU8,
     metrics: ActorMetrics,
+    /// The depth as the actor's activity shows it.
+    shown: Option<MailboxDepth>,
 }
 
 /// No depth: the actor is gone, and what comes now is not counted.
@@ -82,7 +84,15 @@ impl MailboxMonitor {
             refused: AtomicBool::new(false),
             said: AtomicU8::new(MailboxLevel::Normal as u8),
             metrics: metrics.clone(),
+            shown: None,
         }
+    }
+
+    /// Shows the depth in the actor's activity, too.
+    #[must_use]
+    pub fn shown_in(mut self, activity: &Activity) -> Self {
+        self.shown = Some(activity.mailbox());
+        self
     }
 
     /// Counts a message that is about to be put in. `false` where the actor is gone: then it must not be put in.
@@ -97,6 +107,8 @@ impl MailboxMonitor {
             family.dec();
             return false;
         };
+        // The message is put in once this returns: the actor can't have taken it out yet.
+        self.shown.iter().for_each(MailboxDepth::inc);
         let depth = before + 1;
         self.metrics.metrics().actors.mailbox_depth_peak.at(self.actor).record(depth.cast_signed());
         self.refused.store(false, Relaxed);
@@ -109,6 +121,7 @@ impl MailboxMonitor {
         let change = |depth| if depth == ENDED || depth == 0 { None } else { Some(depth - 1) };
         if let Ok(before) = self.depth.fetch_update(Relaxed, Relaxed, change) {
             self.metrics.metrics().actors.mailbox_depth.at(self.actor).dec();
+            self.shown.iter().for_each(MailboxDepth::dec);
             self.refused.store(false, Relaxed);
             // Re-arms what lies above the level now.
             self.said.fetch_min(MailboxLevel::of(self.actor, before - 1, self.capacity) as u8, Relaxed);

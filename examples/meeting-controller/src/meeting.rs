@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use tachograph::ActivityId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -259,6 +260,11 @@ impl Meeting {
         (handle, meeting)
     }
 
+    /// Its activity.
+    pub(crate) fn activity(&self) -> ActivityId {
+        self.mailbox.activity()
+    }
+
     pub(crate) async fn run(mut self) {
         while !self.ending {
             let grace_over = self.graces.front().map(|(until, _)| *until);
@@ -283,6 +289,7 @@ impl Meeting {
     /// Handles what is in the mailbox, then ends the connections, which handle what is in theirs.
     async fn end(&mut self) {
         self.ending = true;
+        self.stalled = false;
         self.mailbox.close();
         while let Some(message) = self.mailbox.take().await {
             self.handle(message).await;
@@ -306,6 +313,7 @@ impl Meeting {
     }
 
     async fn handle(&mut self, message: MeetingMessage) {
+        self.mailbox.begin(&message);
         match message {
             MeetingMessage::Join { participant, reply } => answer(reply, self.join(participant)),
             MeetingMessage::Disconnect { connection, reply } => answer(reply, self.disconnect(&connection)),
@@ -327,6 +335,10 @@ impl Meeting {
             }
         }
         self.metrics.count(Fact::Message(ActorType::Meeting)).await;
+        // One that stalls is busy with that until it is told to end.
+        if !self.stalled {
+            self.mailbox.end();
+        }
     }
 
     fn join(&mut self, id: Id) -> Result<Joined, MeetingError> {
@@ -400,7 +412,8 @@ impl Meeting {
         self.connections_made += 1;
         let id: Id = format!("{}/connection-{}", self.id, self.connections_made).into();
         let (handle, connection) = Connection::new(&id, self.connections_end.child_token(), &self.metrics);
-        self.connections.spawn(Id::clone(&id), connection.run());
+        let activity = connection.activity();
+        self.connections.spawn(Id::clone(&id), activity.track(connection.run()));
         self.owners.insert(Id::clone(&id), Id::clone(participant));
         // Unique within the meeting, which is all that a simulated client needs.
         let joined = Joined { connection: Id::clone(&id), token: self.connections_made };

@@ -20,7 +20,6 @@ thread_local! {
 }
 
 /// The activity slot, plus 1, that the calling thread is running in a region; 0 where it runs none. Async-signal-safe.
-#[allow(dead_code, reason = "the crash hooks ask")]
 pub(crate) fn current(region: &Attached) -> u64 {
     let same = REGION.get() == std::ptr::from_ref(region).addr();
     compiler_fence(Ordering::SeqCst);
@@ -28,7 +27,7 @@ pub(crate) fn current(region: &Attached) -> u64 {
 }
 
 /// Which activity slot an actor has: for the crash hooks, which write beside a panic or a fatal signal what its thread was
-/// running. `Copy`; to be used while the actor lives.
+/// running. `Copy`; to be used while the actor lives. The default is no activity.
 ///
 /// ```
 /// let region = tachograph::Region::private("doc")?;
@@ -41,16 +40,13 @@ pub(crate) fn current(region: &Attached) -> u64 {
 /// # drop(task);
 /// # Ok::<(), tachograph::BuildError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ActivityId {
     region: usize,
     slot: u64,
 }
 
 impl ActivityId {
-    /// No activity.
-    pub(super) const NONE: Self = Self { region: 0, slot: 0 };
-
     pub(super) fn new(region: &'static Attached, index: u64) -> Self {
         Self { region: std::ptr::from_ref(region).addr(), slot: index + 1 }
     }
@@ -111,5 +107,65 @@ impl<F: Future> Future for Tracked<F> {
         let this = self.project();
         let _entered = this.id.enter();
         this.future.poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::Region;
+
+    #[test]
+    fn a_thread_runs_what_it_entered_last() {
+        let (one, two) = (Region::private("one").expect("memory"), Region::private("two").expect("memory"));
+        let [first, second] = ["first", "second"].map(|id| one.activity("actor", id, 0));
+        let other = two.activity("actor", "other", 0);
+        let running = |region: &Region| current(region.marks().activities.attached());
+        assert_eq!((running(&one), running(&two)), (0, 0));
+        let outer = first.id().enter();
+        assert_eq!((running(&one), running(&two)), (1, 0));
+        {
+            let _inner = second.id().enter();
+            assert_eq!(running(&one), 2);
+            let _innermost = other.id().enter();
+            assert_eq!((running(&one), running(&two)), (0, 1), "one at a time");
+            std::thread::scope(|scope| {
+                scope.spawn(|| assert_eq!(running(&one), 0, "another thread runs nothing"));
+            });
+        }
+        assert_eq!(running(&one), 1);
+        drop(outer);
+        assert_eq!(running(&one), 0);
+    }
+
+    #[test]
+    fn a_tracked_future_runs_its_activity_while_it_is_polled() {
+        let region = Region::private("one").expect("memory");
+        let attached = region.marks().activities.attached();
+        let activity = region.activity("actor", "first", 0);
+        let mut polls = 0;
+        let inner = std::future::poll_fn(|_| {
+            polls += 1;
+            assert_eq!(current(attached), 1);
+            if polls < 3 { Poll::Pending } else { Poll::Ready(7) }
+        });
+        let mut task = pin!(activity.id().track(inner));
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..2 {
+            assert!(task.as_mut().poll(&mut context).is_pending());
+            assert_eq!(current(attached), 0, "suspended, it runs on no thread");
+        }
+        assert_eq!(task.as_mut().poll(&mut context), Poll::Ready(7));
+
+        // A panic leaves the thread, too.
+        let mut task = pin!(activity.id().track(async { panic!("planted") }));
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _: Poll<()> = task.as_mut().poll(&mut context);
+        }));
+        assert!(polled.is_err());
+        assert_eq!(current(attached), 0);
     }
 }

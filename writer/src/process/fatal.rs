@@ -13,6 +13,7 @@ use rustix::time::ClockId;
 use tachograph_layout::{CrashSlots, publish};
 
 use super::{Attached, attached, frames, thread};
+use crate::activity;
 use crate::housekeeping::clock_ns;
 
 /// The signals that are recorded. Those that ask a process to end (SIGTERM, SIGINT, SIGHUP, SIGQUIT) are the
@@ -252,7 +253,7 @@ fn record_in(region: &'static Attached, signal: c_int, from: &Origin, registers:
         from.address,
         registers.instruction,
         registers.stack,
-        0,
+        activity::current(region),
         0,
         name[0],
         name[1],

@@ -3,7 +3,7 @@
 //! It runs in the thread that panics, before anything unwinds, and then calls the hook that was there before. A panic that
 //! is caught is recorded as any other: readers tell which one was the last. It allocates nothing and takes no lock.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,8 @@ use rustix::time::ClockId;
 use tachograph_layout::{Control, CrashSlots, PanicRecord, Words, ring_slot, write_stamped};
 
 use super::{attached, frames, thread};
+use crate::activity;
+use crate::field::{Field, put_text};
 use crate::housekeeping::clock_ns;
 
 /// Puts the hook before the one that is there. However often it is called, once.
@@ -36,6 +38,7 @@ fn record(panic: &PanicHookInfo<'_>) {
     let mut record = None;
     for region in attached().filter(|region| region.is_in_use(pid)) {
         let record = record.get_or_insert_with(|| describe(panic));
+        record.activity = activity::current(region);
         // Relaxed: it hands out numbers, the slots tell the rest.
         let number = region.control(Control::PANICS_SEEN).fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let put = |slot| write_stamped(|word| region.crash_word(slot, word), number, record.as_words());
@@ -55,17 +58,15 @@ fn describe(panic: &PanicHookInfo<'_>) -> PanicRecord {
     record.thread_name = thread::name();
     // As std's own message has it.
     let message = panic.payload_as_str().unwrap_or("Box<dyn Any>");
-    let mut text = Text { field: &mut record.message, len: 0 };
-    let _ = text.write_str(message);
-    record.message_len = text.len as u32;
+    record.message_len = put_text(&mut record.message, message);
     if let Some(place) = panic.location() {
-        let mut text = Text { field: &mut record.place, len: 0 };
+        let room = record.place.len() - LINE_AND_COLUMN;
+        let mut text = Field::new(&mut record.place);
         // The end of a long path tells more than its start, and the line more than either.
         let file = place.file();
-        let room = text.field.len() - LINE_AND_COLUMN;
         let file = file.get(file.ceil_char_boundary(file.len().saturating_sub(room))..).unwrap_or_default();
         let _ = write!(text, "{file}:{}:{}", place.line(), place.column());
-        record.place_len = text.len as u32;
+        record.place_len = text.len() as u32;
     }
     record.image_base = frames::image_base();
     record.frame_count = frames::of_caller(&mut record.frames) as u64;
@@ -74,19 +75,3 @@ fn describe(panic: &PanicHookInfo<'_>) -> PanicRecord {
 
 /// Bytes that `:line:column` takes at most.
 const LINE_AND_COLUMN: usize = ":4294967295:4294967295".len();
-
-/// Text in a field of a record, cut at a character's edge where it is too long.
-struct Text<'a> {
-    field: &'a mut [u8],
-    len: usize,
-}
-
-impl Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.field.get_mut(self.len..).unwrap_or_default();
-        let text = text.get(..text.floor_char_boundary(room.len())).unwrap_or_default();
-        room.iter_mut().zip(text.bytes()).for_each(|(byte, text)| *byte = text);
-        self.len += text.len();
-        Ok(())
-    }
-}
