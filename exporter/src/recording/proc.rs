@@ -32,6 +32,11 @@ impl Watched {
         }
         Facts { process, memory: self.cgroup.as_ref().and_then(Cgroup::sample) }
     }
+
+    /// Where its memory is counted, once that is known.
+    pub(crate) const fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
 }
 
 /// The writer's process, where it can be seen from here and is still the one that made the region.
@@ -58,8 +63,8 @@ fn process(region: &RegionInfo) -> Option<ProcessFacts> {
 }
 
 /// A memory cgroup, by its directory.
-#[derive(Debug)]
-enum Cgroup {
+#[derive(Debug, Clone)]
+pub(crate) enum Cgroup {
     /// Of the unified hierarchy.
     V2(PathBuf),
     /// Of the memory controller's own hierarchy.
@@ -87,7 +92,7 @@ impl Cgroup {
         unified.filter(|directory| directory.join("memory.current").exists()).map(Self::V2)
     }
 
-    fn sample(&self) -> Option<MemoryFacts> {
+    pub(crate) fn sample(&self) -> Option<MemoryFacts> {
         match self {
             Self::V2(directory) => {
                 let read = |file: &str| text(&directory.join(file).to_string_lossy());

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::config::RecorderConfig;
 use super::encoder::Observation;
 use super::lineage::Lineage;
+use super::oom::OomWatch;
 use super::stats::RecorderStats;
 use super::store::{Store, StoreError};
 use crate::json::Now;
@@ -47,6 +48,7 @@ pub enum RecorderError {
 #[derive(Debug)]
 pub struct Recorder {
     stats: Arc<RecorderStats>,
+    oom: Arc<OomWatch>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,20 +65,34 @@ impl Recorder {
         }
         let store = Store::open(&config.directory, config.max_bytes)?;
         let stats = Arc::new(RecorderStats::default());
+        let oom = Arc::new(OomWatch::default());
         let (stop, stopped) = mpsc::channel();
-        let sampler =
-            Sampler { config, directories, store, stats: Arc::clone(&stats), lineages: HashMap::new(), failing: false };
+        let sampler = Sampler {
+            config,
+            directories,
+            store,
+            stats: Arc::clone(&stats),
+            oom: Arc::clone(&oom),
+            lineages: HashMap::new(),
+            failing: false,
+        };
         let thread = std::thread::Builder::new()
             .name("tacho-recorder".to_owned())
             .spawn(move || sampler.run(&stopped))
             .map_err(RecorderError::Thread)?;
-        Ok(Self { stats, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stats, oom, stop: Some(stop), thread: Some(thread) })
     }
 
     /// How it is doing.
     #[must_use]
     pub fn stats(&self) -> Arc<RecorderStats> {
         Arc::clone(&self.stats)
+    }
+
+    /// Which of the writers that it samples were killed for want of memory.
+    #[must_use]
+    pub fn oom(&self) -> Arc<OomWatch> {
+        Arc::clone(&self.oom)
     }
 }
 
@@ -96,6 +112,7 @@ struct Sampler {
     directories: Directories,
     store: Store,
     stats: Arc<RecorderStats>,
+    oom: Arc<OomWatch>,
     lineages: HashMap<[u8; 16], Lineage>,
     /// The last tick could not write; said once.
     failing: bool,
@@ -182,6 +199,12 @@ impl Sampler {
         let lineage = self.lineages.entry(uuid).or_insert_with(|| Lineage::new(Arc::clone(reader), tiers));
         let dead = !snapshot.region.verdict.is_alive();
         let facts = lineage.watched.sample(&snapshot.region);
+        if let (false, Some(memory), Some(cgroup)) = (dead, &facts.memory, lineage.watched.cgroup()) {
+            // It may have been killed before its cgroup was looked at: then that is no count of its life.
+            if reader.verdict().is_ok_and(Verdict::is_alive) {
+                self.oom.note(uuid, cgroup, memory.oom_kills);
+            }
+        }
         let observation = Observation {
             realtime_ns: now.realtime_ns,
             monotonic_ns: now.monotonic_ns,

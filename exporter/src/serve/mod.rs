@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Directories;
+use crate::deaths::Deaths;
 use crate::plan::{Options, REGION_LABEL};
 use crate::recording::{Recorder, RecorderConfig, RecorderError};
 use crate::self_metrics::SelfMetricsError;
@@ -171,7 +172,13 @@ impl Server {
         }
         let recorder = config.recorder.clone().map(|recorder| Recorder::start(recorder, config.directories()));
         let recorder = recorder.transpose()?;
-        let scraper = Scraper::new(config.directories(), config.options())?.stuck_after(config.stuck_after);
+        let mut deaths = Deaths::new(config.recorder.as_ref().map(|recorder| recorder.directory.as_path()));
+        if let Some(recorder) = &recorder {
+            let oom = recorder.oom();
+            deaths = deaths.watching(Arc::new(move |uuid| oom.kills(uuid)));
+        }
+        let scraper = Scraper::new(config.directories(), config.options())?;
+        let scraper = scraper.stuck_after(config.stuck_after).counting(deaths);
         if let Some(recorder) = &recorder {
             scraper.show_recorder(recorder.stats())?;
         }
