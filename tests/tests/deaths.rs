@@ -114,6 +114,30 @@ fn each_death_has_its_verdict_and_cause() {
 }
 
 #[test]
+fn a_panic_and_its_abort_are_shown_as_one_death() {
+    let folder = tmpfs::folder();
+    die(folder.path(), "hooks", "panic_abort", By::Itself);
+    let show = |args: &[&str]| {
+        let mut tacho = Command::new(binary("tacho"));
+        let output = tacho.args(["show", "v", "--region-dir"]).arg(folder.path()).args(args).output();
+        String::from_utf8(output.expect("tacho runs").stdout).expect("text")
+    };
+    let text = show(&[]);
+    let first = text.lines().next().expect("a first line");
+    assert!(
+        first.starts_with("v is dead: crashed (panic at ") && first.contains(": no way out; then SIGABRT), "),
+        "{first}"
+    );
+    let json: Value = serde_json::from_str(&show(&["--json"])).expect("JSON");
+    let evidence = &json["evidence"];
+    assert_eq!(
+        (&evidence["fatal"]["name"], &evidence["panics"]["first"]["message"]),
+        (&"SIGABRT".into(), &"no way out".into())
+    );
+    assert_eq!(evidence["fatal"]["thread_id"], evidence["panics"]["first"]["thread_id"]);
+}
+
+#[test]
 fn a_process_that_runs_another_program_is_told_as_exec_and_only_where_it_can_be_seen() {
     let folder = tmpfs::folder();
     let mut child = Running::start(&mut victim(folder.path(), "hooks", "exec_other"));
