@@ -36,14 +36,15 @@ impl Listing {
         let places =
             regions.iter().map(|reader| (reader, true)).chain(archive.regions.iter().map(|reader| (reader, archived)));
         for (reader, listed) in places {
-            match reader.info() {
-                Ok(region) => {
-                    if region.verdict == Verdict::Crashed {
-                        *crashes.entry(region.name.clone()).or_default() += 1;
+            // Of those that are only counted the verdict is enough.
+            let counted =
+                reader.verdict().and_then(|verdict| Ok((verdict, listed.then(|| reader.info()).transpose()?)));
+            match counted {
+                Ok((verdict, region)) => {
+                    if verdict == Verdict::Crashed {
+                        *crashes.entry(reader.name().to_owned()).or_default() += 1;
                     }
-                    if listed {
-                        infos.push(region);
-                    }
+                    infos.extend(region);
                 }
                 Err(error) => problems.push(Problem { path: reader.path().to_owned(), error: chain(&error) }),
             }

@@ -15,9 +15,9 @@ use crate::region_file;
 /// Most files beside a region that are looked at.
 const MOST_SIBLINGS: usize = 64;
 
-/// Whether the process that wrote the region at `path`, of `name`, went on without it.
-pub(crate) fn outlived(header: &Header, this_boot: bool, (path, name, in_archive): (&Path, &str, bool)) -> bool {
-    (this_boot && runs(header)) || siblings(path, name, in_archive).any(|sibling| is_same_process(header, &sibling))
+/// Whether the process that wrote the region at `path`, of `name`, built another one after it.
+pub(crate) fn is_followed(header: &Header, path: &Path, name: &str, in_archive: bool) -> bool {
+    siblings(path, name, in_archive).any(|sibling| is_same_process(header, &sibling))
 }
 
 /// A region of the same process, built later.
@@ -30,7 +30,7 @@ fn is_same_process(header: &Header, later: &Header) -> bool {
 }
 
 /// Whether the process is still there, and runs a program: a dead one that nobody waited for has no memory any more.
-fn runs(header: &Header) -> bool {
+pub(crate) fn runs(header: &Header) -> bool {
     let own_namespace = std::fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino());
     if header.pid == 0 || header.process_start_ticks == 0 || header.pid_namespace != own_namespace {
         return false;

@@ -22,6 +22,7 @@ use crate::region_file::{OpenError, RegionFile};
 use crate::schema::Schema;
 use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
 use crate::values::{self, ReadPlan};
+use crate::verdict::Facts;
 use crate::verify::{self, Finding};
 
 /// Why a region can't be read any more.
@@ -148,7 +149,7 @@ impl RegionReader {
     /// # Errors
     /// [`ReadError`] where the file was cut or the lock can't be asked.
     pub fn verdict(&self) -> Result<Verdict, ReadError> {
-        Ok(self.judgement()?.verdict)
+        Ok(self.facts()?.0.verdict())
     }
 
     /// Facts about the region without its values.
@@ -272,9 +273,7 @@ impl RegionReader {
 
     /// The verdict with what speaks for it, asked now.
     fn judgement(&self) -> Result<Judgement, ReadError> {
-        self.check_length()?;
-        let broken_promises = self.broken_promises();
-        let facts = self.file.facts(self.state(), !broken_promises.is_empty())?;
+        let (facts, broken_promises) = self.facts()?;
         let verdict = facts.verdict();
         if verdict != Verdict::Crashed {
             let broken_promises = if verdict == Verdict::Hung { broken_promises } else { Vec::new() };
@@ -284,10 +283,17 @@ impl RegionReader {
         let silent = DeathFacts { fatal: signal.is_some(), state: facts.state, process_lives: false };
         let cause = match silent.cause() {
             // Only then is it asked of the kernel, and of the files beside.
-            Cause::Killed => DeathFacts { process_lives: self.file.is_outlived(facts.this_boot), ..silent }.cause(),
+            Cause::Killed => DeathFacts { process_lives: self.file.is_outlived(facts), ..silent }.cause(),
             cause => cause,
         };
         Ok(Judgement { verdict, cause: Some(cause), signal: signal.flatten(), broken_promises: Vec::new() })
+    }
+
+    /// What a verdict is made of, and the promises that are broken if the writer lives.
+    fn facts(&self) -> Result<(Facts, Vec<Promise>), ReadError> {
+        self.check_length()?;
+        let broken_promises = self.broken_promises();
+        Ok((self.file.facts(self.state(), !broken_promises.is_empty())?, broken_promises))
     }
 
     /// The promises that are broken now, if the writer lives.

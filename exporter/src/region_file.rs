@@ -185,8 +185,11 @@ impl RegionFile {
     }
 
     /// Whether the process that wrote it lives on without it.
-    pub(crate) fn is_outlived(&self, this_boot: bool) -> bool {
-        process_image::outlived(&self.header, this_boot, (&self.path, &self.name, self.in_archive))
+    pub(crate) fn is_outlived(&self, facts: Facts) -> bool {
+        // As long as it has its place, nobody can have come after it.
+        let followed = self.in_archive || facts.replaced;
+        (facts.this_boot && process_image::runs(&self.header))
+            || (followed && process_image::is_followed(&self.header, &self.path, &self.name, self.in_archive))
     }
 
     /// Whether it stands in an archive: dead by definition.
