@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tachograph_layout::{LaneOffset, MAX_LANES, fix_lane_count, lane_count};
 
 use crate::lane_set::LaneSet;
-use crate::process;
+use crate::{note, process};
 
 /// Which lanes have an owner.
 static CLAIMED: LaneSet<AtomicU64, { MAX_LANES / 64 }> = LaneSet::new();
@@ -114,7 +114,7 @@ pub(crate) fn keep_only_own() {
 /// ```
 /// std::thread::spawn(|| {
 ///     tachograph::enter_thread();
-///     // from here on no write allocates
+///     // from here on no write allocates, and no note asks the kernel who the thread is
 /// })
 /// .join()
 /// .unwrap();
@@ -123,4 +123,5 @@ pub fn enter_thread() {
     if current().is_shared() {
         claim();
     }
+    note::enter_thread();
 }

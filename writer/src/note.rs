@@ -120,6 +120,11 @@ fn thread_id() -> u64 {
     THREAD_ID.get()
 }
 
+/// Asks for the thread's id now, so that no note does.
+pub(crate) fn enter_thread() {
+    thread_id();
+}
+
 /// In a forked child: the thread that forked has another id here. Async-signal-safe.
 pub(crate) fn forget_thread() {
     THREAD_ID.set(0);
