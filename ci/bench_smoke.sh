@@ -28,6 +28,7 @@ expected=$(
     wanted facade_counter_literal "$shapes" "metrics-exporter-prometheus"
     wanted sampled "throughput_1s throughput_50ms cpu_1s cpu_50ms p999_1s p999_50ms" unsampled
     wanted sampled "reader_1s reader_50ms" none
+    wanted recorder "tick_mostly_idle tick_mixed" none
 )
 # Each line has exactly these keys, figures where they belong, and `ratio` where there is a peer to compare with.
 found=$(printf '%s\n' "$lines" | jq -r '

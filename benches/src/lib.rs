@@ -1,4 +1,5 @@
-//! What `ci/hot_path.sh` disassembles besides the binary: a counter raised in a library crate of an application.
+//! What `ci/hot_path.sh` disassembles besides the binary: a counter raised in a library crate of an application. And what two
+//! programs of this crate measure alike ([`recorder`]).
 //!
 //! There the compiler does not know yet that it ends up in an executable, so finding the thread's lane takes more
 //! instructions than in the executable's own crate: `ci/hot_path.sh` says how many.
@@ -24,3 +25,5 @@ pub fn hot_path_in_a_library(counter: Counter) {
 #[doc = include_str!("../../docs/MIGRATING.md")]
 #[cfg(doctest)]
 pub struct Migrating;
+
+pub mod recorder;

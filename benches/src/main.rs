@@ -23,11 +23,12 @@ mod subject;
 use std::process::ExitCode;
 
 use contest::{Effort, Line};
+use tachograph_benches::recorder::{self, Load};
 
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
@@ -38,11 +39,20 @@ const ROWS: [Row; 14] = [
     ("activity_mark", activity_mark::lines),
     ("note", note::lines),
     ("sampled", sampled::lines),
+    ("recorder", recorder_lines),
     ("start", start::start),
     ("start_adopting", adopted::start),
     ("registration", start::registration),
     ("registration_adopted", adopted::registration),
 ];
+
+/// Row `recorder`: processor time a tick; it has no peer.
+fn recorder_lines(effort: Effort) -> Vec<Line> {
+    let ticks = effort.rounds as u64 * 4;
+    [("tick_mostly_idle", Load::MostlyIdle), ("tick_mixed", Load::Mixed)]
+        .map(|(mode, load)| start::alone("recorder", mode, vec![recorder::measure(load, ticks).tick_ns]))
+        .into()
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

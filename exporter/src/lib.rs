@@ -43,6 +43,7 @@ pub use snapshot::{Capacity, PartsError, RegionInfo, Snapshot, Usage, Value};
 pub use verdict::Verdict;
 pub use verify::{Finding, Severity};
 
+pub mod case;
 pub mod cause;
 #[cfg(feature = "server")]
 pub mod deaths;

@@ -50,6 +50,11 @@ impl BlockName {
     }
 }
 
+/// Whether a file's name is that of a block.
+pub(crate) fn is_block_name(file: &str) -> bool {
+    BlockName::of(file).is_some()
+}
+
 /// A block file that is read.
 pub(crate) type BlockReader = Decoder<BufReader<io::Take<File>>>;
 

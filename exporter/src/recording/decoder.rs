@@ -10,7 +10,7 @@ use super::activity;
 use super::facts::{self, Facts};
 use super::frame::{Frames, Kind, Next};
 use super::origin::Origin;
-use super::structure::Structure;
+use super::structure::{MOST_WORK, Structure};
 use super::wire::{Cursor, Malformed};
 use super::words;
 use crate::evidence::Activity;
@@ -59,6 +59,8 @@ pub(crate) struct Decoder<R> {
     realtime_ns: u64,
     monotonic_ns: u64,
     spare: (Vec<u64>, Vec<u64>),
+    /// What was spent of [`MOST_WORK`].
+    work: u64,
     ended: Option<Ended>,
 }
 
@@ -79,6 +81,7 @@ impl<R: Read> Decoder<R> {
             monotonic_ns: origin.start_monotonic_ns,
             origin,
             spare: (Vec::new(), Vec::new()),
+            work: 0,
             ended: None,
         }))
     }
@@ -97,12 +100,17 @@ impl<R: Read> Decoder<R> {
     pub(crate) fn next_tick(&mut self) -> io::Result<Option<(u64, u64, u64)>> {
         while self.ended.is_none() {
             let good = self.frames.read;
+            if self.work > MOST_WORK {
+                self.ended = Some(Ended::Torn(good));
+                break;
+            }
             match self.frames.next()? {
                 Next::End => self.ended = Some(Ended::Open),
                 Next::Torn => self.ended = Some(Ended::Torn(good)),
                 Next::Frame(Kind::End) => self.ended = Some(Ended::Sealed),
                 Next::Frame(Kind::Origin) => {}
                 Next::Frame(Kind::Structure) => {
+                    self.work = self.work.saturating_add(self.structure.cost());
                     let mut cursor = Cursor::new(&self.frames.content);
                     match self.structure.decode_change(&mut cursor, &self.words) {
                         Ok((structure, words)) => (self.structure, self.words) = (structure, words),
@@ -119,6 +127,7 @@ impl<R: Read> Decoder<R> {
     }
 
     fn tick(&mut self) -> Result<u64, Malformed> {
+        self.work = self.work.saturating_add(self.words.len() as u64);
         let mut cursor = Cursor::new(&self.frames.content);
         let realtime_ns = self.realtime_ns.wrapping_add(cursor.signed()?.cast_unsigned());
         let monotonic_ns = self.monotonic_ns.wrapping_add(cursor.signed()?.cast_unsigned());

@@ -11,7 +11,7 @@ use super::activity::{self, Slot};
 use super::facts;
 use super::frame::{self, Kind};
 use super::origin::Origin;
-use super::structure::Structure;
+use super::structure::{MOST_WORK, Structure};
 use super::wire::{put, put_signed};
 use super::words;
 use crate::evidence::Activity;
@@ -49,6 +49,8 @@ struct State {
     words: Vec<u64>,
     realtime_ns: u64,
     monotonic_ns: u64,
+    /// What the block costs its reader so far.
+    work: u64,
 }
 
 impl Encoder {
@@ -64,6 +66,7 @@ impl Encoder {
             structure: Arc::new(structure),
             realtime_ns: origin.start_realtime_ns,
             monotonic_ns: origin.start_monotonic_ns,
+            work: 0,
         };
         Self { state, next: None }
     }
@@ -83,6 +86,11 @@ impl Encoder {
             Some(before.structure.carry(&structure, &before.words))
         };
         let words = gather(seen, &structure);
+        let change = if carried.is_some() { before.structure.cost() } else { 0 };
+        let work = before.work + words.len() as u64 + change;
+        if before.work > 0 && work > MOST_WORK / 2 {
+            return None;
+        }
         put_signed(&mut content, seen.realtime_ns.wrapping_sub(before.realtime_ns).cast_signed());
         put_signed(&mut content, seen.monotonic_ns.wrapping_sub(before.monotonic_ns).cast_signed());
         put(&mut content, lost);
@@ -90,7 +98,7 @@ impl Encoder {
         frame::put(out, Kind::Tick, &content, true);
         let schema = Arc::clone(&seen.snapshot.schema);
         let (realtime_ns, monotonic_ns) = (seen.realtime_ns, seen.monotonic_ns);
-        self.next = Some(State { schema, structure, words, realtime_ns, monotonic_ns });
+        self.next = Some(State { schema, structure, words, realtime_ns, monotonic_ns, work });
         Some(())
     }
 

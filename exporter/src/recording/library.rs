@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::block::{self, SUFFIX};
+use super::block::{self, BlockName, SUFFIX};
 use super::origin::Origin;
 use super::window::Window;
 use crate::directory::Problem;
@@ -77,6 +77,10 @@ impl Recordings {
             reader.ok_or_else(|| RecordingError::NotABlock { path: path.to_owned() })?;
             vec![path.to_owned()]
         };
+        Ok(Self::of_paths(paths, problems))
+    }
+
+    fn of_paths(paths: Vec<PathBuf>, mut problems: Vec<Problem>) -> Self {
         let mut regions: BTreeMap<(u64, String, String), RecordedRegion> = BTreeMap::new();
         for path in paths {
             match block::open(&path) {
@@ -100,7 +104,20 @@ impl Recordings {
         for blocks in regions.iter_mut().flat_map(|region| region.tiers.values_mut()) {
             blocks.sort_by_key(|block| block.origin.sequence);
         }
-        Ok(Self { regions, problems })
+        Self { regions, problems }
+    }
+
+    /// Opens what a recorder's directory holds of one region, by the names of its blocks.
+    pub(crate) fn of_region(recorder: &Path, uuid: [u8; 16]) -> Result<Self, RecordingError> {
+        let directory = recorder.join(BLOCKS);
+        let open = |source| RecordingError::Open { path: directory.clone(), source };
+        let mut problems = Vec::new();
+        let mut paths = list(&directory, &mut problems).map_err(open)?;
+        paths.retain(|path| {
+            let name = path.file_name().and_then(|name| BlockName::of(name.to_str()?));
+            name.is_some_and(|name| name.uuid == uuid)
+        });
+        Ok(Self::of_paths(paths, problems))
     }
 
     /// The recorded regions, the oldest first.
@@ -161,6 +178,19 @@ impl RecordedRegion {
     /// The block files, in the order of their tiers and of time.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.tiers.values().flatten().map(|block| block.path.as_path())
+    }
+
+    /// The block files of a tier that hold anything since a moment, the newest first.
+    pub(crate) fn files_since(&self, interval_ns: u64, since_ns: u64) -> impl Iterator<Item = &Path> {
+        let blocks = self.tiers.get(&interval_ns).map(Vec::as_slice).unwrap_or_default();
+        // A block ends where the next one begins.
+        let next = |index: usize| blocks.get(index + 1).map_or(u64::MAX, |next| next.origin.start_realtime_ns);
+        blocks
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(move |(index, _)| next(*index) >= since_ns)
+            .map(|(_, block)| block.path.as_path())
     }
 
     /// What each tier really holds, the finest first; tiers without a sample are left out. Reads each tier's first and

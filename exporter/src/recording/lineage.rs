@@ -104,7 +104,9 @@ impl TierState {
         let lost = step.saturating_sub(1);
         let span = u64::try_from((self.tier.keep / BLOCKS_A_TIER).as_nanos()).unwrap_or(u64::MAX);
         let full = |block: &OpenBlock| {
-            block.writing.len >= store.block_bytes() || seen.monotonic_ns.saturating_sub(block.begun_ns) >= span
+            block.writing.torn
+                || block.writing.len >= store.block_bytes()
+                || seen.monotonic_ns.saturating_sub(block.begun_ns) >= span
         };
         if self.block.as_ref().is_some_and(full) {
             self.end(store);
@@ -145,8 +147,10 @@ impl TierState {
         if let Some(mut block) = self.block.take() {
             let mut bytes = Vec::new();
             Encoder::end(&mut bytes);
-            // Without its last frame a block is as good.
-            let _ = store.append_end(&mut block.writing, &bytes);
+            if !block.writing.torn {
+                // Without its last frame a block is as good.
+                let _ = store.append_end(&mut block.writing, &bytes);
+            }
             store.end(&block.writing);
         }
     }

@@ -5,6 +5,7 @@
 
 mod activity;
 mod block;
+mod cases;
 mod config;
 mod decoder;
 mod edit;
@@ -25,12 +26,14 @@ mod window;
 mod wire;
 mod words;
 
+pub(crate) use block::is_block_name;
 pub use config::{FEWEST_BYTES, RecorderConfig, SHORTEST_INTERVAL, Tier};
 pub use decoder::Sample;
 pub use facts::{Facts, MemoryFacts, ProcessFacts};
 pub use library::{RecordedRegion, RecordingError, Recordings, Span};
 pub use oom::OomWatch;
 pub use origin::Origin;
+pub(crate) use origin::{hex, unhex};
 pub use recorder::{Recorder, RecorderError};
 pub use stats::{RecorderCounts, RecorderStats};
 pub use store::StoreError;

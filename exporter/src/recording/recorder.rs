@@ -3,18 +3,20 @@
 //! Started by `tacho serve`. It reads regions as every reader does and takes nothing from the threads that serve: its
 //! directories, readers and buffers are its own. What it can't write it counts, says once, and tries again at the next tick.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::cases::Cases;
 use super::config::RecorderConfig;
 use super::encoder::Observation;
 use super::lineage::Lineage;
 use super::oom::OomWatch;
 use super::stats::RecorderStats;
 use super::store::{Store, StoreError};
+use crate::case::Shelf;
 use crate::json::Now;
 use crate::listing::chain;
 use crate::{Directories, RegionReader, Verdict};
@@ -66,6 +68,9 @@ impl Recorder {
         let store = Store::open(&config.directory, config.max_bytes)?;
         let stats = Arc::new(RecorderStats::default());
         let oom = Arc::new(OomWatch::default());
+        let shelf = Shelf::open(&store.cases());
+        let handled = shelf.seen();
+        let cases = Cases::start(&config.directory, shelf, Arc::clone(&stats)).map_err(RecorderError::Thread)?;
         let (stop, stopped) = mpsc::channel();
         let sampler = Sampler {
             config,
@@ -75,6 +80,8 @@ impl Recorder {
             oom: Arc::clone(&oom),
             lineages: HashMap::new(),
             failing: false,
+            cases,
+            handled,
         };
         let thread = std::thread::Builder::new()
             .name("tacho-recorder".to_owned())
@@ -116,11 +123,15 @@ struct Sampler {
     lineages: HashMap<[u8; 16], Lineage>,
     /// The last tick could not write; said once.
     failing: bool,
+    cases: Cases,
+    /// Regions whose death has a case, had one, or gets one.
+    handled: HashSet<[u8; 16]>,
 }
 
 impl Sampler {
     fn run(mut self, stopped: &mpsc::Receiver<()>) {
         let interval = self.config.tiers.first().map_or(Duration::from_secs(1), |tier| tier.interval);
+        self.archived();
         let start = Instant::now();
         let mut tick = 0_u64;
         loop {
@@ -148,7 +159,7 @@ impl Sampler {
     fn tick(&mut self, tick: u64) {
         let regions = self.directories.scan().regions;
         let mut failure = None;
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         for reader in regions {
             seen.insert(reader.uuid());
             if let Err(error) = self.sample(tick, &reader) {
@@ -182,6 +193,8 @@ impl Sampler {
             return Ok(());
         }
         if known.is_none() && !reader.verdict().is_ok_and(Verdict::is_alive) {
+            // It died while nobody recorded.
+            self.died(reader);
             return Ok(());
         }
         let snapshot = match reader.snapshot() {
@@ -217,10 +230,30 @@ impl Sampler {
         RecorderStats::add(&self.stats.samples, samples);
         lineage.finished = dead;
         reader.recycle(snapshot);
+        if dead {
+            self.died(reader);
+        }
         result.map_err(|error| {
             RecorderStats::add(&self.stats.errors, 1);
             error.to_string()
         })
+    }
+
+    /// Has a case written where a region's writer crashed; once for each.
+    fn died(&mut self, reader: &Arc<RegionReader>) {
+        if !self.handled.contains(&reader.uuid()) && reader.verdict().is_ok_and(|verdict| verdict == Verdict::Crashed) {
+            self.handled.insert(reader.uuid());
+            self.cases.write(reader);
+        }
+    }
+
+    /// Deaths since the last recorder whose regions were archived meanwhile: those that have a recording.
+    fn archived(&mut self) {
+        for reader in self.directories.archived(None).regions {
+            if self.store.of_region(reader.uuid()).next().is_some() {
+                self.died(&reader);
+            }
+        }
     }
 
     /// Says once that it can't write, and once that it can again.

@@ -46,6 +46,9 @@ pub enum StoreError {
     },
 }
 
+/// Directory of the cases in a recorder's directory.
+const CASES: &str = "cases";
+
 /// What is counted of a file: whole units of the file system.
 const UNIT: u64 = 4096;
 
@@ -81,6 +84,8 @@ pub(crate) struct Writing {
     pub(crate) name: BlockName,
     file: File,
     pub(crate) len: u64,
+    /// Half a frame stands at its end and could not be taken off: nothing may follow it.
+    pub(crate) torn: bool,
 }
 
 impl Store {
@@ -93,8 +98,10 @@ impl Store {
         make(directory)?;
         check(directory)?;
         let blocks = directory.join(BLOCKS);
-        make(&blocks)?;
-        check(&blocks)?;
+        for inner in [&blocks, &directory.join(CASES)] {
+            make(inner)?;
+            check(inner)?;
+        }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = rustix::fs::open(directory.join(".lock"), flags, Mode::from_raw_mode(0o640))
             .map_err(|errno| fail("its lock file can't be opened")(errno.into()))?;
@@ -112,6 +119,11 @@ impl Store {
             store.blocks.insert(name, kept);
         }
         Ok(store)
+    }
+
+    /// Where cases are kept.
+    pub(crate) fn cases(&self) -> PathBuf {
+        self.directory.join(CASES)
     }
 
     /// Bytes of all blocks.
@@ -147,7 +159,7 @@ impl Store {
             OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(self.path(&name), flags, Mode::from_raw_mode(0o640))?);
         self.blocks.insert(name.clone(), Kept { len: 0, newest_ns: now_ns, open: true });
-        let mut writing = Writing { name, file, len: 0 };
+        let mut writing = Writing { name, file, len: 0, torn: false };
         match self.append(&mut writing, bytes, now_ns) {
             Ok(()) => Ok(writing),
             Err(error) => {
@@ -162,7 +174,7 @@ impl Store {
         self.make_room(bytes.len() as u64, &[&writing.name])?;
         if let Err(error) = writing.file.write_all(bytes) {
             // A reader stops at half a frame, so nothing may follow one.
-            writing.file.set_len(writing.len)?;
+            writing.torn = writing.file.set_len(writing.len).is_err();
             return Err(error);
         }
         writing.len += bytes.len() as u64;

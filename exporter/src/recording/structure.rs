@@ -20,6 +20,10 @@ use crate::{family_rules, label_block};
 /// Most words of a tick: sixteen million cells, as many as a region's largest tables have slots.
 pub(crate) const MOST_WORDS: usize = 1 << 24;
 
+/// What one block may cost its reader: each tick its words, each change of structure a multiple of what it holds. A recorder
+/// begins a new block at half of it.
+pub(crate) const MOST_WORK: u64 = 1 << 34;
+
 /// The meaning of a tick's words: those of each series, then those of each activity, then the facts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Structure {
@@ -41,6 +45,11 @@ impl Structure {
     /// A structure without series or actors, for so many facts.
     pub(crate) fn empty(facts: usize) -> Self {
         Self { facts, floats: vec![false; facts], ..Self::default() }
+    }
+
+    /// What a change to this structure costs a reader, in words that are copied.
+    pub(crate) fn cost(&self) -> u64 {
+        64 * (self.schema.families.len() + self.schema.series.len() + self.actors.len() + self.doings.len()) as u64
     }
 
     /// Words of the series.

@@ -113,13 +113,12 @@ impl Scraper {
         Self { stuck_after, ..self }
     }
 
-    /// The body of `/metrics`.
     /// Shows how a recorder is doing, from now on.
     pub(super) fn show_recorder(&self, stats: Arc<RecorderStats>) -> Result<(), SelfMetricsError> {
         self.own.register(Box::new(RecorderMetrics::new(stats)?))
     }
 
-    /// The body of `/metrics`, in text format 0.0.4.
+    /// The body of `/metrics`.
     ///
     /// # Errors
     /// [`ScrapeError`] where nothing can be rendered; one region that can't be read is no such reason.

@@ -1,5 +1,11 @@
 //! Recordings of real regions: what a recorder writes is what a reader gets back, whatever happens to either of them.
 
+#[cfg(feature = "demo")]
+mod cases;
+mod cuts;
+mod keeping;
+#[cfg(feature = "demo")]
+mod kills;
 mod round_trip;
 
 use std::path::{Path, PathBuf};

@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Diff(Diff),
     /// Copy a region into a file, without stopping anything
     Snapshot(Snapshot),
+    /// Write one file about a region, living or dead: a copy, its last minutes, and what was known of its process
+    Case(Case),
     /// Show how series went: the recorder's window as a table, a plot or CSV
     History(History),
     /// Start a meeting controller under load, serve its metrics, and say what to try
@@ -342,6 +344,30 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
+  tacho case mc-0 -o mc-0.case.tar.gz
+  tacho case mc-0@crash -o /tmp/mc-0-crash.case.tar.gz --recorder.dir=/var/lib/tacho
+
+The recorder writes one of each crash by itself, into DIR/cases. `tar tf` opens it anywhere.
+Nothing is overwritten, and after a failure no file is left.")]
+pub(crate) struct Case {
+    /// A name, name@crash (its newest crash), or the path of a region file
+    pub(crate) region: String,
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
+    #[arg(long = "recorder.dir", value_name = "DIR")]
+    pub(crate) recorder_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
   tacho history mc-0 mc_actor_messages_total
   tacho history mc-0 'mc_*_seconds{type=\"meeting\"}' --from -30m --plot
   tacho history mc-0@crash 'mc_mailbox_*' --from @crash-2m        the minutes before the newest crash
@@ -351,7 +377,7 @@ Rows are as far apart as --step says; a table has about 40 without it, CSV and J
 quantiles (upper bounds of their buckets) are of the time since the row before. A pause in the recording is shown, and
 nothing is made up for it.")]
 pub(crate) struct History {
-    /// A name, name@crash (its newest crash), or the path of a recording: a .tachorec file or a directory of them
+    /// A name, name@crash (its newest crash), or the path of a case or a recording: a .tachorec file or a directory of them
     pub(crate) region: String,
     /// Name of the metric, or name{labels}: * is any text, ? one character
     pub(crate) metric: String,

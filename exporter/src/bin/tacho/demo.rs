@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value as Json, json};
 use tachograph_exporter::json::Now;
+use tachograph_exporter::recording::RecorderConfig;
 use tachograph_exporter::serve::{Config, ServeError, Server};
 use tachograph_exporter::{Directories, Kind, RegionInfo, RegionReader, ResolveError, Snapshot, Value, Verdict, table};
 use tokio::io::AsyncReadExt as _;
@@ -57,6 +58,8 @@ enum DemoError {
     Owned { path: PathBuf, pid: u32, since: String },
     #[error(transparent)]
     Resolve(#[from] ResolveError),
+    #[error("there is no place for the recording; name one by $TMPDIR")]
+    Recording(#[source] std::io::Error),
     #[error("the workload can't be started")]
     Spawn(#[source] std::io::Error),
     #[error("the workload ended before its region was there ({status}){stderr}")]
@@ -96,7 +99,15 @@ async fn demo(args: &Demo) -> Result<(), DemoError> {
     // First of all, so that Ctrl-C is answered from here on.
     let mut end = std::pin::pin!(ended());
     let region_dirs: Vec<PathBuf> = args.region_dir.iter().cloned().collect();
-    let config = Config { listen: vec![args.listen.clone()], region_dirs: region_dirs.clone(), ..Config::default() };
+    // What is recorded goes with the demo.
+    let recording = tempfile::Builder::new().prefix("tacho-demo-").tempdir().map_err(DemoError::Recording)?;
+    let recorder_dir = recording.path().join("recorder");
+    let config = Config {
+        listen: vec![args.listen.clone()],
+        region_dirs: region_dirs.clone(),
+        recorder: Some(RecorderConfig::new(&recorder_dir)),
+        ..Config::default()
+    };
     let server = Server::bind(&config).await?;
     check_directory(args.region_dir.as_deref())?;
     let directories = Directories::from_args(region_dirs);
@@ -111,6 +122,7 @@ async fn demo(args: &Demo) -> Result<(), DemoError> {
         address: server.addresses().into_iter().next().unwrap_or_default(),
         url: server.url(),
         command: command(args.region_dir.as_deref()),
+        recorder_dir,
         json: args.json,
     };
     let (stop, stopped) = oneshot::channel::<()>();
@@ -282,6 +294,7 @@ struct Place {
     url: Option<String>,
     /// This executable as it can be called, and the flags that lead to the region.
     command: (String, String),
+    recorder_dir: PathBuf,
     json: bool,
 }
 
@@ -306,6 +319,7 @@ impl Place {
                     "path": reader.path().display().to_string(),
                     "address": self.address,
                     "metrics": self.metrics(),
+                    "recorder_dir": self.recorder_dir.display().to_string(),
                     "page": self.page(),
                 })
             ));
@@ -325,6 +339,13 @@ impl Place {
             ("metrics", curl),
             ("list", format!("{tacho} ls{flags}")),
             ("values", format!("{tacho} show {REGION}{flags}")),
+            (
+                "history",
+                format!(
+                    "{tacho} history {REGION} 'mc_actor_messages_total' --plot --recorder.dir={}",
+                    quoted(&self.recorder_dir)
+                ),
+            ),
             ("", String::new()),
             ("", "Then kill it, and see that nothing is lost:".to_owned()),
             ("crash", format!("kill -9 {pid}")),

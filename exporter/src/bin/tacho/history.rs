@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
+use tachograph_exporter::case::{self, Case};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::Now;
 use tachograph_exporter::recording::history::{Point, QUANTILES, Row, Rows};
@@ -32,6 +33,8 @@ struct Found {
     regions: Vec<RecordedRegion>,
     from_ns: u64,
     to_ns: u64,
+    /// Where the blocks are unpacked.
+    _case: Option<Case>,
 }
 
 impl Found {
@@ -41,9 +44,17 @@ impl Found {
             None => (args.region.as_str(), false),
         };
         let path = Path::new(&args.region);
-        let is_path = args.region.contains('/') || args.region.ends_with(".tachorec") || path.is_dir();
-        let directory = if is_path { path.to_owned() } else { directory(args) };
-        let recordings = Recordings::open(&directory)?;
+        let is_path =
+            args.region.contains('/') || args.region.ends_with(".tachorec") || case::is_case(path) || path.is_dir();
+        let directory = if is_path { path.to_owned() } else { recorder_directory(args.recorder_dir.as_deref()) };
+        let case = case::is_case(path).then(|| Case::open(path)).transpose()?;
+        let recordings = match &case {
+            Some(case) => {
+                case.problems().iter().for_each(|problem| output::say(&format!("{}: {problem}", args.region)));
+                case.recordings()?
+            }
+            None => Recordings::open(&directory)?,
+        };
         for problem in recordings.problems() {
             output::say(&format!("{}: {}", problem.path.display(), problem.error));
         }
@@ -72,7 +83,7 @@ impl Found {
         if from_ns > to_ns {
             return Err(format!("--from {} is after --to {}", table::moment(from_ns), table::moment(to_ns)).into());
         }
-        Ok(Self { regions, from_ns, to_ns })
+        Ok(Self { regions, from_ns, to_ns, _case: case })
     }
 
     fn show(&self, args: &History) -> ExitCode {
@@ -142,9 +153,10 @@ fn crash(region: &RecordedRegion) -> Option<(u64, u64)> {
     crash
 }
 
-fn directory(args: &History) -> PathBuf {
+/// The recorder's directory: given, from the environment, or the usual one.
+pub(crate) fn recorder_directory(given: Option<&Path>) -> PathBuf {
     let variable = || std::env::var_os("TACHOGRAPH_RECORDER_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    args.recorder_dir.clone().or_else(variable).unwrap_or_else(|| "/var/lib/tacho".into())
+    given.map(Path::to_owned).or_else(variable).unwrap_or_else(|| "/var/lib/tacho".into())
 }
 
 /// What is printed, in the form that was asked for.

@@ -3,6 +3,7 @@
 //! Parses the command line and hands over; each command is a file of its own. Exit codes: 0 ok, 1 found a problem,
 //! 2 bad usage.
 
+mod case;
 mod cli;
 #[cfg(feature = "demo")]
 mod demo;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),
+        Command::Case(args) => case::run(&args),
         Command::History(args) => history::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),

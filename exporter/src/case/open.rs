@@ -1,0 +1,183 @@
+//! Opens a case, wherever it was written. Its bytes are hostile: only members of known names are taken out, under names made
+//! here, into a private directory; their count and bytes are bounded; what does not fit its checksum is told.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use tempfile::TempDir;
+
+use super::manifest::Manifest;
+use super::{BLOCKS, MANIFEST, REGION, SUFFIX};
+use crate::reader::printable;
+use crate::recording::{RecordingError, Recordings, is_block_name};
+use crate::region_file::is_region_name;
+use crate::{OpenError, RegionReader};
+
+/// Why a file can't be opened as a case.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaseError {
+    /// It can't be read, or not be unpacked.
+    #[error("{path}: can't be opened as a case", path = path.display())]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// It is no case.
+    #[error("{path}: {what}; a case is written by `tacho case` or by the recorder", path = path.display())]
+    NotACase {
+        /// The path.
+        path: PathBuf,
+        /// What is missing or wrong.
+        what: &'static str,
+    },
+}
+
+/// Most members that are looked at.
+const MOST_MEMBERS: usize = 10_000;
+/// Most bytes that are unpacked.
+const MOST_BYTES: u64 = 4 << 30;
+/// Most bytes of a manifest.
+const MOST_MANIFEST: u64 = 8 << 20;
+
+/// Whether a path looks like a case: by its name.
+#[must_use]
+pub fn is_case(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(SUFFIX))
+}
+
+/// An open case, unpacked into a private directory that goes with it.
+///
+/// ```
+/// let error = tachograph_exporter::case::Case::open("/nowhere/mc-0.case.tar.gz".as_ref()).unwrap_err();
+/// assert!(error.to_string().starts_with("/nowhere/mc-0.case.tar.gz: "));
+/// ```
+#[derive(Debug)]
+pub struct Case {
+    manifest: Manifest,
+    directory: TempDir,
+    problems: Vec<String>,
+}
+
+impl Case {
+    /// Unpacks and checks a case.
+    ///
+    /// # Errors
+    /// [`CaseError`] where it is none. A member that is missing or damaged is told by [`Case::problems`].
+    pub fn open(path: &Path) -> Result<Self, CaseError> {
+        let read = |source| CaseError::Read { path: path.to_owned(), source };
+        let none = |what| CaseError::NotACase { path: path.to_owned(), what };
+        let file = File::open(path).map_err(read)?;
+        if !file.metadata().map_err(read)?.is_file() {
+            return Err(none("not a regular file"));
+        }
+        let directory = tempfile::Builder::new().prefix("tacho-case-").tempdir().map_err(read)?;
+        std::fs::create_dir(directory.path().join(BLOCKS)).map_err(read)?;
+        let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)).take(MOST_BYTES));
+        let mut manifest: Option<Manifest> = None;
+        let mut found: HashMap<String, (u64, u32)> = HashMap::new();
+        let mut problems = Vec::new();
+        for entry in archive.entries().map_err(read)?.take(MOST_MEMBERS) {
+            let mut entry = match entry {
+                Ok(entry) => entry,
+                Err(_) if manifest.is_none() => return Err(none("not an archive of that kind")),
+                Err(error) => {
+                    problems.push(format!("the archive is cut short or damaged: {error}"));
+                    break;
+                }
+            };
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if !entry.header().entry_type().is_file() {
+                continue;
+            }
+            if name == MANIFEST && manifest.is_none() {
+                let mut json = Vec::new();
+                entry.take(MOST_MANIFEST).read_to_end(&mut json).map_err(read)?;
+                manifest = Some(serde_json::from_slice(&json).map_err(|_| none("its manifest can't be read"))?);
+            } else if let Some(target) = target(&name).filter(|_| !found.contains_key(&name)) {
+                match unpack(&mut entry, &directory.path().join(target)) {
+                    Ok(sums) => drop(found.insert(name, sums)),
+                    Err(error) => {
+                        problems.push(format!("{}: cut short or damaged: {error}", printable(&name)));
+                        break;
+                    }
+                }
+            }
+        }
+        let mut manifest = manifest.ok_or_else(|| none("it has no manifest"))?;
+        if manifest.version != 1 || !is_region_name(&manifest.name) {
+            return Err(none("its manifest is of another version, or names no region"));
+        }
+        for member in &manifest.members {
+            match found.get(&member.path) {
+                Some(sums) if *sums == (member.bytes, member.crc32) => {}
+                Some(_) => problems.push(format!("{}: its checksum is wrong", printable(&member.path))),
+                None => problems.push(format!("{}: missing", printable(&member.path))),
+            }
+        }
+        for text in [&mut manifest.host, &mut manifest.verdict, &mut manifest.path, &mut manifest.written_by] {
+            *text = printable(text);
+        }
+        Ok(Self { manifest, directory, problems })
+    }
+
+    /// What the case says of itself.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The copy of the region.
+    ///
+    /// # Errors
+    /// [`OpenError`] where it is missing or damaged.
+    pub fn region(&self) -> Result<RegionReader, OpenError> {
+        RegionReader::open(&self.directory.path().join(REGION))
+    }
+
+    /// The recording of the region's last minutes; empty where it was not recorded.
+    ///
+    /// # Errors
+    /// [`RecordingError`]: none is expected.
+    pub fn recordings(&self) -> Result<Recordings, RecordingError> {
+        Recordings::open(self.directory.path())
+    }
+
+    /// Members that are missing or damaged.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+/// Where a member goes; `None` where it is none of a case's.
+fn target(name: &str) -> Option<PathBuf> {
+    if name == REGION {
+        return Some(REGION.into());
+    }
+    let block = name.strip_prefix(BLOCKS)?;
+    is_block_name(block).then(|| Path::new(BLOCKS).join(block))
+}
+
+/// Writes a member out; gives its length and CRC.
+fn unpack(entry: &mut impl Read, path: &Path) -> io::Result<(u64, u32)> {
+    let mut file = File::create_new(path)?;
+    let (mut crc, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; 64 << 10]);
+    loop {
+        match entry.read(&mut buffer)? {
+            0 => return Ok((bytes, crc.finalize())),
+            read => {
+                let read = buffer.get(..read).unwrap_or_default();
+                crc.update(read);
+                file.write_all(read)?;
+                bytes += read.len() as u64;
+            }
+        }
+    }
+}
