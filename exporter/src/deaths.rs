@@ -5,7 +5,6 @@
 //! that neither a restart of the exporter nor the end of the evidence makes a death be counted twice or forgotten. Without
 //! a place it is in memory, and a restart counts what evidence is left. No death stops a scrape.
 
-mod bursts;
 mod ledger;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -15,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cause::{Cause, OomKills};
 use crate::{Directories, RegionInfo, RegionReader, Verdict, content};
 
-use bursts::Burst;
+use crate::bursts::{self, Burst};
 use ledger::Ledger;
 
 /// The cause that is counted for a death whose evidence the archive dropped before anybody looked at it.

@@ -46,7 +46,7 @@ pub struct Side {
 }
 
 /// A series.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Name {
     /// Metric name.
     pub name: String,

@@ -14,6 +14,7 @@
 //! ```
 
 mod access;
+mod bursts;
 mod content;
 mod contest;
 mod directory;
@@ -57,6 +58,7 @@ pub mod listing;
 pub mod moment;
 pub mod number;
 pub mod plan;
+pub mod postmortem;
 pub mod promise;
 pub mod recording;
 #[cfg(feature = "server")]

@@ -317,7 +317,7 @@ const fn file_type(kind: FileType) -> &'static str {
 }
 
 /// This machine's boot id; `None` where it can't be read (no /proc), and then no region is called dead for its own.
-fn boot_id() -> Option<[u8; 16]> {
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
     static BOOT_ID: OnceLock<Option<[u8; 16]>> = OnceLock::new();
     *BOOT_ID.get_or_init(|| {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::bursts::Burst;
 use super::{Tally, UNSEEN};
+use crate::bursts::Burst;
 use crate::cause::Cause;
 
 /// The file in the recorder's directory.

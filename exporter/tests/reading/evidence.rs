@@ -9,22 +9,22 @@ use tachograph_layout::{
 
 use crate::builder::{Region, directory, hold_lock, lock_file};
 
-const SECOND: u64 = 1_000_000_000;
+pub(crate) const SECOND: u64 = 1_000_000_000;
 /// The moment of the last tick of every region here.
-const TICK: Moment = Moment { realtime_ns: 1_700_000_100 * SECOND, monotonic_ns: 100 * SECOND };
+pub(crate) const TICK: Moment = Moment { realtime_ns: 1_700_000_100 * SECOND, monotonic_ns: 100 * SECOND };
 
 fn live() -> u64 {
     SlotWord::new(0, SlotState::Live).bits()
 }
 
-fn bytes<const N: usize>(text: &str) -> [u8; N] {
+pub(crate) fn bytes<const N: usize>(text: &str) -> [u8; N] {
     let mut bytes = [0; N];
     bytes[..text.len()].copy_from_slice(text.as_bytes());
     bytes
 }
 
 /// A region with a last tick and one of each thing.
-fn region() -> Region {
+pub(crate) fn region() -> Region {
     let mut region = Region::full("mc-0");
     region.edit::<Header>(SectionKind::Header, 0, |header| {
         (header.created_realtime_ns, header.created_monotonic_ns) = (1_700_000_000 * SECOND, 0);
@@ -95,7 +95,7 @@ fn region() -> Region {
     region
 }
 
-fn note(region: &mut Region, number: u64, text: &str) {
+pub(crate) fn note(region: &mut Region, number: u64, text: &str) {
     region.record(
         SectionKind::Notes,
         number - 1,
@@ -111,7 +111,7 @@ fn note(region: &mut Region, number: u64, text: &str) {
     );
 }
 
-fn panic(region: &mut Region, slot: u64, number: u64, message: &str) {
+pub(crate) fn panic(region: &mut Region, slot: u64, number: u64, message: &str) {
     region.record(
         SectionKind::Crash,
         slot,

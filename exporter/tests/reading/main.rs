@@ -6,6 +6,7 @@ mod directories;
 mod evidence;
 mod hostile;
 mod lying;
+mod reports;
 mod values;
 mod verdicts;
 mod verifying;

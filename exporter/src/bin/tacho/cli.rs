@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Check every structure of a region; say what is wrong, and where
     Verify(Verify),
+    /// Report on a crash: what died of what, who was doing what, what went quiet first
+    Postmortem(Postmortem),
     /// Show some series of a region, a line each interval
     Watch(Watch),
     /// Compare two regions, or two copies of one
@@ -257,6 +259,33 @@ pub(crate) struct Verify {
     pub(crate) region: String,
     #[command(flatten)]
     pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho postmortem                         the first crash of the newest burst
+  tacho postmortem mc-0@crash              the newest crash of that name
+  tacho postmortem mc-0                    of a living one: what would be said now
+  tacho postmortem ./mc-0-crash.tacho --html > report.html
+
+The minutes before stand in the recording of `tacho serve --recorder.dir=DIR`; without one those parts say so.
+Exit 0: nothing is wrong. Exit 1: it crashed, hangs, or its file is damaged.")]
+pub(crate) struct Postmortem {
+    /// A name, name@crash (its newest crash), or the path of a region file; without it, the first crash of the newest
+    /// burst
+    pub(crate) region: Option<String>,
+    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
+    #[arg(long = "recorder.dir", value_name = "DIR")]
+    pub(crate) recorder_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one HTML page, with charts, that needs nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) html: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,

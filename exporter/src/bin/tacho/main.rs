@@ -12,6 +12,7 @@ mod history;
 mod ls;
 mod output;
 mod plot;
+mod postmortem;
 mod serve;
 mod show;
 mod snapshot;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Postmortem(args) => postmortem::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),

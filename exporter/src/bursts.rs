@@ -1,5 +1,6 @@
 //! Reads the archive's books of what it dropped: how many deaths a burst had, of which two files are left. Called by
-//! `deaths.rs`. What is found there is foreign: bounded, checked, and passed over where it says nothing.
+//! `deaths.rs`, and by the report on a crash. What is found there is foreign: bounded, checked, and passed over where it
+//! says nothing.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -13,21 +14,23 @@ const APART_NS: u64 = 600_000_000_000;
 /// Longest book that is read, in bytes.
 const LONGEST: u64 = 64 * 1024;
 /// Most books of an archive that are read.
+#[cfg(feature = "server")]
 const MOST: usize = 10_000;
 
 /// Deaths of one region that followed each other closely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Burst {
+pub(crate) struct Burst {
     /// The earliest: nanoseconds since the Unix epoch.
-    pub(super) from_ns: u64,
+    pub(crate) from_ns: u64,
     /// The latest.
-    pub(super) last_ns: u64,
+    pub(crate) last_ns: u64,
     /// How many there were.
-    pub(super) deaths: u64,
+    pub(crate) deaths: u64,
 }
 
+#[cfg(feature = "server")]
 /// The books of an archive, by region; none where it can't be listed.
-pub(super) fn read_all(archive: &Path) -> Vec<(String, Vec<Burst>)> {
+pub(crate) fn read_all(archive: &Path) -> Vec<(String, Vec<Burst>)> {
     let entries = std::fs::read_dir(archive).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
         let file = entry.file_name().into_string().ok()?;
@@ -36,7 +39,8 @@ pub(super) fn read_all(archive: &Path) -> Vec<(String, Vec<Burst>)> {
     names.take(MOST).map(|name| (read(archive, &name), name)).map(|(bursts, name)| (name, bursts)).collect()
 }
 
-fn read(archive: &Path, name: &str) -> Vec<Burst> {
+/// The book of one region; nothing where it can't be read.
+pub(crate) fn read(archive: &Path, name: &str) -> Vec<Burst> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(fd) = rustix::fs::open(archive.join(format!(".{name}.bursts")), flags, Mode::empty()) else {
         return Vec::new();

@@ -1,0 +1,88 @@
+//! `tacho postmortem`: the report on what died, as text, JSON or one HTML page.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tachograph_exporter::postmortem::{self, Report, Subject};
+use tachograph_exporter::recording::{RecordedRegion, Recordings};
+use tachograph_exporter::{Directories, RegionReader};
+
+use crate::cli::Postmortem;
+use crate::output::{self, FOUND};
+use crate::serve::raise_open_files;
+
+pub(crate) fn run(args: &Postmortem) -> ExitCode {
+    // Each region is a file held open, and all lives of a name are looked at.
+    raise_open_files();
+    let directories = args.directories.open();
+    let reader = match find(args, &directories) {
+        Ok(Some(reader)) => reader,
+        Ok(None) => return nothing(args, &directories),
+        Err(error) => return output::fail_as(error.as_ref(), args.json),
+    };
+    let recorded = recording(args, &reader);
+    let report = Subject { reader: &reader, directories: &directories, recorded: recorded.as_ref() }.report();
+    match report {
+        Ok(report) => show(args, &report),
+        Err(error) => output::fail_as(&error, args.json),
+    }
+}
+
+type Found = Result<Option<Arc<RegionReader>>, Box<dyn std::error::Error>>;
+
+fn find(args: &Postmortem, directories: &Directories) -> Found {
+    match &args.region {
+        Some(region) => Ok(Some(directories.resolve(region)?)),
+        None => Ok(postmortem::first_of_newest_burst(directories)),
+    }
+}
+
+/// Prints a report, and ends with what it found.
+pub(crate) fn show(args: &Postmortem, report: &Report) -> ExitCode {
+    let code = if report.found() { FOUND } else { ExitCode::SUCCESS };
+    if args.html {
+        return output::print(postmortem::page(report), code);
+    }
+    if !args.json {
+        return output::print(report.to_string(), code);
+    }
+    match serde_json::to_string(report) {
+        Ok(json) => output::print(format!("{json}\n"), code),
+        Err(error) => output::fail_as(&error, true),
+    }
+}
+
+/// No region was named, and none crashed: said with where that was looked for.
+fn nothing(args: &Postmortem, directories: &Directories) -> ExitCode {
+    let mut problems = directories.scan().problems;
+    problems.extend(directories.archived(None).problems);
+    for problem in &problems {
+        output::say(&format!("{}: {}", problem.path.display(), problem.error));
+    }
+    let places: Vec<String> = directories.paths().iter().map(|path| path.display().to_string()).collect();
+    let code = if problems.is_empty() { ExitCode::SUCCESS } else { FOUND };
+    if args.json {
+        let object = serde_json::json!({ "version": 1, "report": null, "problems": problems });
+        return output::print(format!("{object}\n"), code);
+    }
+    output::print(format!("no crash in {} or an archive of it\n", places.join(", ")), code)
+}
+
+/// The recording of the region, where there is one.
+fn recording(args: &Postmortem, reader: &RegionReader) -> Option<RecordedRegion> {
+    let directory = crate::history::recorder_directory(args.recorder_dir.as_deref());
+    match Recordings::open(&directory) {
+        Ok(recordings) => {
+            for problem in recordings.problems() {
+                output::say(&format!("{}: {}", problem.path.display(), problem.error));
+            }
+            recordings.of_uuid(reader.uuid()).cloned()
+        }
+        // The default one need not be there: then the report says that nothing was recorded.
+        Err(_) if args.recorder_dir.is_none() && !directory.exists() => None,
+        Err(error) => {
+            output::say(&tachograph_exporter::listing::chain(&error));
+            None
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Bursts: the crashes of one name that follow each other within ten minutes. The archive keeps the first and the newest of
+//! each, and a count of those between (`archive/.<name>.bursts`). Reads times and that file; decides nothing.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::RegionInfo;
+use crate::bursts;
+
+/// Deaths at most this far apart belong together, in nanoseconds.
+const APART_NS: u64 = 600 * 1_000_000_000;
+
+/// The crashes around one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Burst {
+    /// How many, those that are not kept any more too.
+    pub deaths: u64,
+    /// The first one: seconds since the Unix epoch.
+    pub first_seconds: f64,
+    /// The newest one.
+    pub last_seconds: f64,
+    /// Whether the report is on the first one, which tells the cause better than those that follow.
+    pub is_first: bool,
+    /// Where the first one that is kept is, if the report is on another.
+    pub first_path: Option<String>,
+}
+
+/// The region directory that a region belongs to.
+pub(crate) fn home(path: &Path, archived: bool) -> PathBuf {
+    let above = |path: &Path| path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let beside = above(path);
+    if archived { above(&beside) } else { beside }
+}
+
+/// The crashes of one name that belong together, the first one first.
+pub(crate) fn groups(mut crashes: Vec<RegionInfo>) -> Vec<Vec<RegionInfo>> {
+    crashes.sort_by_key(RegionInfo::last_sign_ns);
+    let mut groups: Vec<Vec<RegionInfo>> = Vec::new();
+    for crash in crashes {
+        let near = |last: &RegionInfo| crash.last_sign_ns() - last.last_sign_ns() <= APART_NS;
+        match groups.last_mut().filter(|group| group.last().is_some_and(near)) {
+            Some(group) => group.push(crash),
+            None => groups.push(vec![crash]),
+        }
+    }
+    groups
+}
+
+impl Burst {
+    /// The burst of one crash among all of its name. `None` where it is alone.
+    pub(crate) fn of(region: &RegionInfo, crashes: Vec<RegionInfo>) -> Option<Self> {
+        let directory = home(&region.path, region.archived);
+        let groups = groups(crashes);
+        let group = groups.into_iter().find(|group| group.iter().any(|crash| crash.uuid == region.uuid))?;
+        let (first, last) = (group.first()?, group.last()?);
+        let (first_ns, last_ns) = (first.last_sign_ns(), last.last_sign_ns());
+        let noted = noted(&directory, &region.name, first_ns, last_ns);
+        let deaths = noted.unwrap_or(0).max(group.len() as u64);
+        let is_first = first.uuid == region.uuid;
+        (deaths > 1).then(|| Self {
+            deaths,
+            first_seconds: first_ns as f64 / 1e9,
+            last_seconds: last_ns as f64 / 1e9,
+            is_first,
+            first_path: (!is_first).then(|| first.path.display().to_string()),
+        })
+    }
+}
+
+/// How many deaths the archive noted for a burst that overlaps this span.
+fn noted(directory: &Path, name: &str, first_ns: u64, last_ns: u64) -> Option<u64> {
+    // The archive's book; where that can't be used, the application keeps it beside its regions.
+    let books = [directory.join("archive"), directory.to_owned()].map(|place| bursts::read(&place, name));
+    let near = books.iter().flatten().filter(|burst| burst.from_ns <= last_ns && first_ns <= burst.last_ns);
+    near.map(|burst| burst.deaths).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn crash(minute: u64) -> RegionInfo {
+        RegionInfo { tick_realtime_ns: minute * 60_000_000_000, uuid: [minute as u8; 16], ..RegionInfo::default() }
+    }
+
+    #[test]
+    fn ten_minutes_apart_is_another_burst() {
+        let groups = groups([25, 0, 10, 14].map(crash).to_vec());
+        let minutes: Vec<Vec<u64>> = groups
+            .iter()
+            .map(|group| group.iter().map(|crash| crash.tick_realtime_ns / 60_000_000_000).collect())
+            .collect();
+        assert_eq!(minutes, [vec![0, 10, 14], vec![25]]);
+    }
+
+    #[test]
+    fn a_burst_tells_whether_this_is_its_first() {
+        let crashes = || [0, 5].map(crash).to_vec();
+        let first = Burst::of(&crash(0), crashes()).unwrap();
+        assert!(first.is_first && first.deaths == 2 && first.first_path.is_none());
+        assert!(!Burst::of(&crash(5), crashes()).unwrap().is_first);
+        assert_eq!(Burst::of(&crash(0), vec![crash(0)]), None);
+    }
+}

@@ -1,0 +1,352 @@
+//! Gathers the facts of a report, once: from the region, its directory, and its recording where there is one.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tachograph_layout::RegionState;
+
+use super::history::Found;
+use super::timeline::Parts;
+use super::{
+    Basis, Burst, DiedOf, Extreme, Frames, Headline, List, MOST, Process, Report, Successor, Unfinished,
+    UnfinishedState, burst, charts, history, inference, seconds, series_name,
+};
+use crate::cause::Cause;
+use crate::evidence::{ActivityState, Evidence, Panic, Stuck};
+use crate::json::Now;
+use crate::recording::RecordedRegion;
+use crate::{Directories, ReadError, RegionInfo, RegionReader, Snapshot, Value, Verdict};
+
+/// Busy with one message for longer than this, an actor counts as stuck.
+const STUCK_NS: u64 = 5_000_000_000;
+/// A panic at most so long before the end is the one that it ended by.
+const TOGETHER_NS: u64 = 2_000_000_000;
+
+/// An actor that panicked and ended is told where that was so long before the end at most.
+const LATELY_NS: u64 = 300_000_000_000;
+
+/// What a report is on.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The region.
+    pub reader: &'a RegionReader,
+    /// Where its other lives are looked for.
+    pub directories: &'a Directories,
+    /// Its recording.
+    pub recorded: Option<&'a RecordedRegion>,
+}
+
+impl Subject<'_> {
+    /// Makes the report. What can't be read beside the region is told in it.
+    ///
+    /// # Errors
+    /// [`ReadError`] where the region itself can't be read.
+    pub fn report(&self) -> Result<Report, ReadError> {
+        let now = Now::read();
+        let snapshot = self.reader.snapshot()?;
+        let evidence = self.reader.evidence()?;
+        let region = &snapshot.region;
+        let died_of = died_of(region, &evidence);
+        let lives = Lives::of(self.directories, region);
+        let headline = headline(region, &evidence, &died_of, now, lives.crashes);
+        let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
+        let found = self.recorded.map(|recorded| history::read(recorded, end_ns));
+        let unfinished = unfinished(&evidence, found.as_ref());
+        let successor = lives.successor.map(|next| successor(&next, end_ns));
+        let timeline = Parts {
+            region,
+            headline: &headline,
+            died_of: &died_of,
+            evidence: &evidence,
+            unfinished: &unfinished.entries,
+            history: found.as_ref(),
+            successor: successor.as_ref(),
+        }
+        .lines();
+        let extremes = extremes(&snapshot, found.as_ref());
+        let charts = self.recorded.zip(found.as_ref()).map(|(recorded, found)| {
+            let names = found.stopped.entries.iter().map(|one| &one.series);
+            let names = names.chain(found.moved.entries.iter().map(|one| &one.series));
+            let names = names.chain(found.extremes.entries.iter().map(|one| &one.series));
+            let mut seen = HashSet::new();
+            let names = names.filter(|name| seen.insert((*name).clone())).cloned().collect();
+            charts::read(recorded, end_ns, names)
+        });
+        let basis = self.basis(&evidence, found.as_ref(), lives.problems);
+        let mut report = Report {
+            version: 1,
+            frames: frames(region, &died_of),
+            caught_panics: caught(&evidence, &died_of),
+            process: process(region),
+            memory: found.as_ref().and_then(|found| found.memory.clone()),
+            not_known: not_known(region, &evidence, found.as_ref()),
+            stopped_first: found.as_ref().map(|found| found.stopped.clone()),
+            moved_most: found.as_ref().map(|found| found.moved.clone()),
+            headline,
+            died_of,
+            successor,
+            evidence: basis,
+            timeline,
+            unfinished,
+            extremes,
+            may_mean: Vec::new(),
+            not_linked: Vec::new(),
+            charts: charts.unwrap_or_default(),
+        };
+        (report.may_mean, report.not_linked) = inference::infer(&report);
+        Ok(report)
+    }
+
+    fn basis(&self, evidence: &Evidence, found: Option<&Found>, mut problems: Vec<String>) -> Basis {
+        problems.extend(found.iter().flat_map(|found| found.problems.iter().cloned()).take(MOST));
+        let (panics, notes) = (&evidence.panics, &evidence.notes);
+        let left_out = panics.left_out + notes.left_out + evidence.activities.left_out + evidence.pulses.left_out;
+        Basis {
+            findings: List::first(self.reader.verify(), MOST),
+            history: found.and_then(|found| found.span.clone()),
+            notes_lost: notes.lost,
+            panics_lost: panics.lost,
+            actors_untold: evidence.activities.overflows,
+            left_out,
+            anything_recorded: panics.seen + notes.written > 0
+                || !evidence.activities.actors.is_empty()
+                || evidence.fatal.is_some(),
+            problems,
+        }
+    }
+}
+
+/// The region to report on where none is named: the first crash that is kept of the newest burst. `None` where nothing
+/// crashed.
+#[must_use]
+pub fn first_of_newest_burst(directories: &Directories) -> Option<Arc<RegionReader>> {
+    let readers = directories.scan().regions.into_iter().chain(directories.archived(None).regions);
+    let crashed = readers.filter_map(|reader| {
+        let region = reader.info().ok().filter(|region| region.verdict == Verdict::Crashed)?;
+        Some((reader, region))
+    });
+    let crashed: Vec<(Arc<RegionReader>, RegionInfo)> = crashed.collect();
+    let newest = crashed.iter().max_by_key(|(_, region)| region.last_sign_ns())?;
+    let same = crashed.iter().filter(|(_, region)| region.name == newest.1.name).map(|(_, region)| region.clone());
+    let group = burst::groups(same.collect()).pop()?;
+    let first = group.first()?;
+    crashed
+        .iter()
+        .find(|(_, region)| region.uuid == first.uuid && region.path == first.path)
+        .map(|(reader, _)| Arc::clone(reader))
+}
+
+/// What else there is of a region's name.
+#[derive(Default)]
+struct Lives {
+    crashes: Vec<RegionInfo>,
+    successor: Option<RegionInfo>,
+    problems: Vec<String>,
+}
+
+impl Lives {
+    fn of(directories: &Directories, region: &RegionInfo) -> Self {
+        // A copy is away from its directory: others of its name need not have anything to do with it.
+        if region.verdict == Verdict::Copy {
+            return Self::default();
+        }
+        let archived = directories.archived(Some(&region.name));
+        let scan = directories.scan();
+        let mut lives = Self::default();
+        let problems = archived.problems.iter().chain(&scan.problems).take(MOST);
+        lives.problems = problems.map(|one| format!("{}: {}", one.path.display(), one.error)).collect();
+        lives.problems.dedup();
+        let home = burst::home(&region.path, region.archived);
+        for reader in archived.regions.iter().chain(scan.regions.iter().filter(|one| one.name() == region.name)) {
+            let Ok(other) = reader.info() else { continue };
+            if other.verdict == Verdict::Copy || burst::home(&other.path, other.archived) != home {
+                continue;
+            }
+            if other.created_realtime_ns > region.created_realtime_ns
+                && lives.successor.as_ref().is_none_or(|next| other.created_realtime_ns < next.created_realtime_ns)
+            {
+                lives.successor = Some(other.clone());
+            }
+            if other.verdict == Verdict::Crashed {
+                lives.crashes.push(other);
+            }
+        }
+        lives
+    }
+}
+
+/// What ended it: the signal, and the panic of the same thread just before; or where it exited or unwound, the panic of
+/// the main thread, or the latest one, just before.
+fn died_of(region: &RegionInfo, evidence: &Evidence) -> DiedOf {
+    let panics = evidence.panics.latest.iter().chain(&evidence.panics.first);
+    let latest = |by: &dyn Fn(&&Panic) -> bool| panics.clone().filter(by).max_by_key(|panic| panic.number).cloned();
+    let ended_ns = region.state_realtime_ns;
+    let just_before = |panic: &&Panic| {
+        panic.at.realtime_ns <= ended_ns.saturating_add(TOGETHER_NS)
+            && ended_ns.saturating_sub(panic.at.realtime_ns) <= TOGETHER_NS
+    };
+    let panic = match (&evidence.fatal, region.state) {
+        (Some(fatal), _) => latest(&|panic| {
+            panic.by.thread_id == fatal.by.thread_id
+                && fatal.name == "SIGABRT"
+                && fatal.at.since_ns(panic.at.monotonic_ns) <= TOGETHER_NS
+                && panic.at.monotonic_ns <= fatal.at.monotonic_ns
+        }),
+        (None, Some(RegionState::Unwound)) => latest(&just_before),
+        (None, Some(RegionState::Exited)) => {
+            latest(&|panic| panic.by.thread_id == u64::from(region.pid) && just_before(panic))
+        }
+        _ => None,
+    };
+    DiedOf { panic, signal: evidence.fatal.clone(), unfinished_by_thread: evidence.fatal_unfinished }
+}
+
+fn headline(
+    region: &RegionInfo,
+    evidence: &Evidence,
+    died_of: &DiedOf,
+    now: Now,
+    crashes: Vec<RegionInfo>,
+) -> Headline {
+    let told = died_of.signal.is_some() || matches!(region.state, Some(RegionState::Exited | RegionState::Unwound));
+    let died = region.verdict == Verdict::Crashed || (region.verdict == Verdict::Copy && told);
+    let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
+    // A copy's lock is away, so its reader tells no cause; its own words do.
+    let own = match (&died_of.signal, region.state) {
+        (Some(_), _) => Some(Cause::Signal),
+        (None, Some(RegionState::Exited)) => Some(Cause::Exit),
+        (None, Some(RegionState::Unwound)) => Some(Cause::Unwound),
+        _ => None,
+    };
+    let cause = region.cause.or(own).filter(|_| died);
+    let signal = died_of.signal.as_ref().map(|signal| signal.name.clone());
+    Headline {
+        region: region.name.clone(),
+        path: region.path.display().to_string(),
+        verdict: region.verdict,
+        died,
+        why: region.why().or_else(|| signal.filter(|_| died)).or_else(|| cause.map(|cause| cause.to_string())),
+        cause,
+        at_seconds: seconds(end_ns),
+        lived_seconds: seconds(end_ns.saturating_sub(region.created_realtime_ns)),
+        burst: Burst::of(region, crashes).filter(|_| region.verdict == Verdict::Crashed),
+    }
+}
+
+fn frames(region: &RegionInfo, died_of: &DiedOf) -> Option<Frames> {
+    let panic =
+        died_of.panic.as_ref().and_then(|panic| Frames::new("panic", &panic.frames, &region.exe, &region.build_id));
+    panic.or_else(|| Frames::new("signal", &died_of.signal.as_ref()?.frames, &region.exe, &region.build_id))
+}
+
+fn caught(evidence: &Evidence, died_of: &DiedOf) -> List<Panic> {
+    let panics = &evidence.panics;
+    let first = panics.first.iter().filter(|first| panics.latest.iter().all(|one| one.number != first.number));
+    let fatal = died_of.panic.as_ref().map(|panic| panic.number);
+    let caught = first.chain(&panics.latest).filter(|panic| Some(panic.number) != fatal).cloned().collect();
+    let List { entries, more } = List::last(caught, MOST);
+    List { entries, more: more.saturating_add(panics.lost) }
+}
+
+fn process(region: &RegionInfo) -> Process {
+    Process {
+        pid: region.pid,
+        exe: region.exe.clone(),
+        version: region.version.clone(),
+        build_id: region.build_id.clone(),
+        host: region.host.clone(),
+        this_boot: crate::region_file::boot_id() == Some(region.boot_id),
+        started_seconds: seconds(region.created_realtime_ns),
+        restarts: region.restarts,
+    }
+}
+
+fn successor(next: &RegionInfo, end_ns: u64) -> Successor {
+    Successor {
+        started_seconds: seconds(next.created_realtime_ns),
+        after_seconds: seconds(next.created_realtime_ns.saturating_sub(end_ns)),
+        pid: next.pid,
+        verdict: next.verdict,
+    }
+}
+
+fn unfinished(evidence: &Evidence, found: Option<&Found>) -> List<Unfinished> {
+    let lately = |panic: &&Panic| evidence.until.since_ns(panic.at.monotonic_ns) <= LATELY_NS;
+    let panicked = evidence.panics.latest.iter().filter(lately).filter_map(|panic| panic.by.actor.as_ref());
+    let panicked: HashSet<_> = panicked.collect();
+    let mut list: Vec<Unfinished> = Vec::new();
+    for activity in &evidence.activities.actors {
+        let full = activity.mailbox_capacity > 0 && activity.mailbox_depth >= activity.mailbox_capacity;
+        let state = match activity.stuck(STUCK_NS) {
+            _ if panicked.contains(&activity.actor) => UnfinishedState::Panicked,
+            Some(Stuck::Busy) => UnfinishedState::Stuck,
+            Some(Stuck::Full) => UnfinishedState::Stuck,
+            _ if activity.state != ActivityState::Live => continue,
+            None if full => UnfinishedState::Full,
+            None if activity.busy_ns.is_some() => UnfinishedState::Busy,
+            None => continue,
+        };
+        let usual = found.and_then(|found| found.usual.get(&activity.actor)).map(|ns| seconds(*ns));
+        list.push(Unfinished { activity: activity.clone(), state, usual_seconds: usual });
+    }
+    list.sort_by_key(|one| (one.state, std::cmp::Reverse(one.activity.busy_ns)));
+    List::first(list, MOST)
+}
+
+/// The recording's extremes, then those that the region keeps itself.
+fn extremes(snapshot: &Snapshot, found: Option<&Found>) -> List<Extreme> {
+    let mut list = found.map_or_else(Vec::new, |found| found.extremes.entries.clone());
+    for family in &snapshot.schema.families {
+        for index in family.series.clone() {
+            let Some((value, at_ns)) = snapshot.since_start(index) else { continue };
+            let value = match value {
+                Value::I64(value) => value as f64,
+                Value::F64(value) => value,
+                _ => continue,
+            };
+            let labels = snapshot.schema.series.get(index).map_or("", |series| &series.labels);
+            let which = if family.kind == crate::Kind::WatermarkMin { "lowest" } else { "highest" };
+            let series = series_name(&family.name, labels);
+            list.push(Extreme { series, which, value, since_seconds: seconds(at_ns), since_start: true });
+        }
+    }
+    let more = found.map_or(0, |found| found.extremes.more);
+    let List { entries, more: cut } = List::first(list, MOST);
+    List { entries, more: more + cut }
+}
+
+fn not_known(region: &RegionInfo, evidence: &Evidence, found: Option<&Found>) -> Vec<String> {
+    let mut list = Vec::new();
+    if found.is_none() {
+        list.push(
+            "The minutes before: nothing was recorded. `tacho serve --recorder.dir=DIR`, running while the application does, \
+             records them; name its directory by --recorder.dir."
+                .to_owned(),
+        );
+    } else if found.is_some_and(|found| found.span.is_none()) {
+        list.push("The minutes before: the recording holds no sample of this region while it lived.".to_owned());
+    }
+    if region.cause == Some(Cause::Killed) {
+        list.push(
+            "What killed it: a fatal signal is recorded only where the application turned the crash hooks on, and SIGKILL \
+             and SIGTERM never are."
+                .to_owned(),
+        );
+    }
+    if region.verdict == Verdict::Copy {
+        list.push(
+            "Whether its writer lives: this is a copy, away from its lock. Times are as of its last housekeeping tick."
+                .to_owned(),
+        );
+    }
+    if evidence.activities.actors.is_empty() {
+        list.push("Who was doing what: no actor claimed an activity slot.".to_owned());
+    }
+    if evidence.notes.written == 0 {
+        list.push("Its last words: no note was written.".to_owned());
+    }
+    if evidence.fatal_unfinished.is_some() {
+        list.push("The whole of the fatal signal: its record was begun and not completed.".to_owned());
+    }
+    list
+}

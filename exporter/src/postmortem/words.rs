@@ -1,0 +1,225 @@
+//! The report's sentences: one function a fact, for text and page alike. Decides nothing, and escapes nothing.
+
+use super::timeline::{said, who};
+use super::{Report, Unfinished, UnfinishedState};
+use crate::Verdict;
+use crate::cause::Cause;
+use crate::table::{float, moment, span};
+
+/// A moment.
+pub(crate) fn at(seconds: f64) -> String {
+    moment((seconds * 1e9) as u64)
+}
+
+/// The headline in one line.
+pub(crate) fn headline(report: &Report) -> String {
+    let head = &report.headline;
+    let why = head.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+    let when = at(head.at_seconds);
+    match head.verdict {
+        Verdict::Running => format!("{} is running at {when}: what follows is as of now", head.region),
+        Verdict::Hung => {
+            format!("{} is hung at {when}: {}", head.region, head.why.as_deref().unwrap_or("a promise is broken"))
+        }
+        Verdict::Closed => format!("{} was closed in order at {when}", head.region),
+        Verdict::Crashed => format!("{} crashed at {when}{why}", head.region),
+        Verdict::Copy if head.died => format!("{}, a copy: died at {when}{why}", head.region),
+        Verdict::Copy => format!("{}, a copy as of {when}", head.region),
+    }
+}
+
+/// What the burst of crashes is.
+pub(crate) fn burst(report: &Report) -> Option<String> {
+    let burst = report.headline.burst.as_ref()?;
+    let place = match (&burst.first_path, burst.is_first) {
+        (Some(path), false) => format!("this is a later one; the first is {path}"),
+        _ => "this is the first".to_owned(),
+    };
+    let apart = span(burst.last_seconds - burst.first_seconds);
+    Some(format!("one of {} crashes within {apart}; {place}", burst.deaths))
+}
+
+/// What it died of, in sentences.
+pub(crate) fn death(report: &Report) -> Vec<String> {
+    let died = &report.died_of;
+    let mut list = Vec::new();
+    if let Some(panic) = &died.panic {
+        list.push(format!("Panic: {}.", said(panic)));
+    }
+    if let Some(signal) = &died.signal {
+        let code = signal.code_name.as_ref().map_or_else(|| format!("code {}", signal.code), Clone::clone);
+        let address = signal.address.map_or_else(String::new, |address| format!(", address {address:#x}"));
+        let then = if died.panic.is_some() { "Then, the same death, " } else { "" };
+        list.push(format!("{then}{} ({code}{address}) in {}.", signal.name, who(&signal.by)));
+    }
+    if let Some(thread) = died.unfinished_by_thread {
+        list.push(format!("Thread {thread} began to record a fatal signal and did not come to its end."));
+    }
+    if list.is_empty() {
+        list.push(match (report.headline.died, report.headline.cause) {
+            (false, _) => match report.headline.verdict {
+                Verdict::Copy => "Not known: this is a copy, and it records no end.".to_owned(),
+                _ => "Nothing: no end is recorded.".to_owned(),
+            },
+            (true, Some(Cause::Exit)) => {
+                "It called exit, or returned from main, without closing its region. No panic of the main thread was recorded."
+                    .to_owned()
+            }
+            (true, Some(Cause::Unwound)) => "Its region was dropped while a panic unwound; the panic was not recorded.".to_owned(),
+            (true, Some(Cause::Exec)) => "Its process runs on with another program (exec), without the region.".to_owned(),
+            (true, Some(Cause::OutOfMemory)) => "It was killed, and its memory cgroup counted an out-of-memory kill.".to_owned(),
+            (true, _) => "It was ended from outside (SIGKILL, or a signal that nothing recorded). Who did it is not known.".to_owned(),
+        });
+    }
+    list
+}
+
+/// An actor that was not idle.
+pub(crate) fn unfinished(one: &Unfinished) -> String {
+    let activity = &one.activity;
+    let state = match one.state {
+        UnfinishedState::Panicked => "panicked",
+        UnfinishedState::Stuck => "stuck",
+        UnfinishedState::Full => "mailbox full",
+        UnfinishedState::Busy => "busy",
+    };
+    let doing = match (&activity.doing, activity.busy_ns) {
+        (Some(doing), Some(busy)) => format!(", in {doing} for {}", span(busy as f64 / 1e9)),
+        (Some(doing), None) => format!(", in {doing}"),
+        (None, _) => String::new(),
+    };
+    let usual = match one.usual_seconds {
+        Some(usual) => format!(" (usually {} where it was seen busy)", span(usual)),
+        None if activity.handled > 0 => format!(" ({} messages handled)", activity.handled),
+        None => String::new(),
+    };
+    let mailbox = match (activity.mailbox_depth, activity.mailbox_capacity) {
+        (0, _) => String::new(),
+        (depth, 0) => format!(", {depth} messages waiting"),
+        (depth, capacity) => format!(", mailbox {depth} of {capacity}"),
+    };
+    format!("{}: {state}{doing}{usual}{mailbox}", activity.actor)
+}
+
+/// A moved series.
+pub(crate) fn moved(one: &super::Moved) -> String {
+    let (before, last) = match one.what {
+        "rate" => (format!("{:.1}/s", one.before), format!("{:.1}/s", one.last)),
+        "p99" => (format!("p99 <= {}", float(one.before)), format!("p99 <= {}", float(one.last))),
+        _ => (short(one.before), short(one.last)),
+    };
+    format!("{}: {before} before, {last} in the last 10s", one.series)
+}
+
+/// An extreme.
+pub(crate) fn extreme(one: &super::Extreme) -> String {
+    let of = if one.since_start { "since the start" } else { "of the recording" };
+    format!("{}: {}, the {} {of}, at {}", one.series, short(one.value), one.which, at(one.since_seconds))
+}
+
+/// A series that stopped.
+pub(crate) fn silent(one: &super::Silent) -> String {
+    let (silent, usual) = (span(one.silent_seconds), span(one.usual_gap_seconds));
+    format!(
+        "{}: silent for {silent} at the end, usually for {usual}; last change {}",
+        one.series,
+        at(one.last_change_seconds)
+    )
+}
+
+fn short(value: f64) -> String {
+    if value.fract() == 0.0 || !value.is_finite() { float(value) } else { format!("{value:.3}") }
+}
+
+/// Bytes in the largest unit that leaves a number above 1.
+fn bytes(bytes: u64) -> String {
+    match bytes {
+        ..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", bytes as f64 / 1_073_741_824.0),
+    }
+}
+
+/// Its memory, in one line.
+pub(crate) fn memory(report: &Report) -> String {
+    let Some(memory) = &report.memory else { return "not known: nothing was recorded".to_owned() };
+    let process = memory
+        .process
+        .map(|process| format!("{} resident, {} threads", bytes(process.resident_bytes), process.threads));
+    let cgroup = memory.cgroup.map(|cgroup| {
+        let limit =
+            cgroup.limit_bytes.map_or_else(|| "without limit".to_owned(), |limit| format!("of {}", bytes(limit)));
+        format!("cgroup {} {limit}", bytes(cgroup.usage_bytes))
+    });
+    let kills = match memory.oom_kills_meanwhile {
+        Some(0) => "no out-of-memory kill counted".to_owned(),
+        Some(kills) => format!("{kills} out-of-memory kills counted"),
+        None => "out-of-memory kills not known".to_owned(),
+    };
+    let parts: Vec<String> = process.into_iter().chain(cgroup).chain([kills]).collect();
+    format!("{} (at {})", parts.join("; "), at(memory.at_seconds))
+}
+
+/// What became of the name.
+pub(crate) fn successor(report: &Report) -> String {
+    match &report.successor {
+        Some(next) => {
+            let after = span(next.after_seconds);
+            format!(
+                "{after} later, at {}, as pid {}, which is {} now",
+                at(next.started_seconds),
+                next.pid,
+                next.verdict
+            )
+        }
+        None if report.headline.verdict == Verdict::Copy => "not known: this is a copy".to_owned(),
+        None => "no".to_owned(),
+    }
+}
+
+/// What the report stands on, in lines of a name and a text.
+pub(crate) fn basis(report: &Report) -> Vec<(&'static str, String)> {
+    let basis = &report.evidence;
+    let count = basis.findings.entries.len() as u64 + basis.findings.more;
+    let verify =
+        if count == 0 { "nothing is wrong with the file".to_owned() } else { format!("{count} findings in the file") };
+    let mut list = vec![("verify", verify)];
+    list.push((
+        "history",
+        match &basis.history {
+            Some(span_) => {
+                let gaps = match span_.gaps {
+                    0 => "no gaps".to_owned(),
+                    gaps => format!("{gaps} gaps, the longest {}", span(span_.longest_gap_seconds)),
+                };
+                let lost = if span_.lost > 0 { format!(", {} samples left out", span_.lost) } else { String::new() };
+                let unseen = if span_.series_not_followed > 0 {
+                    format!(", {} series not followed", span_.series_not_followed)
+                } else {
+                    String::new()
+                };
+                let reach = span(span_.last_seconds - span_.first_seconds);
+                format!(
+                    "{reach} to {}, {} samples, one each {}, {gaps}{lost}{unseen}",
+                    at(span_.last_seconds),
+                    span_.samples,
+                    span(span_.interval_seconds)
+                )
+            }
+            None => "none was recorded".to_owned(),
+        },
+    ));
+    let lost: Vec<String> = [
+        (basis.notes_lost, "older notes"),
+        (basis.panics_lost, "panics between the first and the latest"),
+        (basis.actors_untold, "actors without a slot"),
+        (basis.left_out, "half-written or damaged records"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    list.push(("losses", if lost.is_empty() { "none known".to_owned() } else { lost.join(", ") }));
+    list
+}

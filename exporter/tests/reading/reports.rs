@@ -1,0 +1,386 @@
+//! The report on a region: its shape, what it says of each end, and that no byte of a file gets through it as it is.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::Value as Json;
+use tachograph_exporter::postmortem::{Report, Subject, UnfinishedState, first_of_newest_burst, page};
+use tachograph_exporter::{Directories, RegionReader, Verdict};
+use tachograph_layout::{
+    Control, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, RegionState, SectionEntry, SectionKind,
+};
+
+use crate::builder::{Region, directory, hold_lock, lock_file};
+use crate::evidence::{SECOND, TICK, bytes, note, region};
+
+fn report_on(path: &Path) -> Report {
+    let directories = Directories::from_args(vec![path.parent().unwrap().to_owned()]);
+    let reader = RegionReader::open(path).unwrap();
+    Subject { reader: &reader, directories: &directories, recorded: None }.report().unwrap()
+}
+
+fn report(region: &Region) -> Report {
+    let directory = directory();
+    let _lock = lock_file(directory.path(), &region.name);
+    report_on(&region.write(directory.path()))
+}
+
+/// A region whose thread panicked and then aborted; nothing in it depends on machine or moment.
+fn aborted() -> Region {
+    let mut region = region();
+    region.edit::<Header>(SectionKind::Header, 0, |header| {
+        header.pid = 4700;
+        header.boot_id = [0; 16];
+        header.exe_len = 7;
+        header.exe = bytes("/opt/mc");
+        header.build_id_len = 2;
+        header.build_id = [0; 64];
+        header.build_id[..2].copy_from_slice(&[0xab, 0xcd]);
+    });
+    region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| {
+        (fatal.signal, fatal.code, fatal.claim) = (6, -6, 4711);
+    });
+    let mut second = panic_record(2, "no route to m-9", TICK.monotonic_ns + SECOND - 1_000_000);
+    second.thread_id = 4711;
+    region.record(SectionKind::Crash, CrashSlots::PANIC_RING + 1, &second);
+    region.control(Control::PANICS_SEEN, 2);
+    region
+}
+
+fn panic_record(number: u64, message: &str, monotonic_ns: u64) -> PanicRecord {
+    PanicRecord {
+        sequence: number,
+        realtime_ns: 1_700_000_000 * SECOND + monotonic_ns,
+        monotonic_ns,
+        thread_id: 12,
+        message_len: message.len() as u32,
+        place_len: 13,
+        thread_name: bytes("worker"),
+        place: bytes("src/b.rs:7:11"),
+        message: bytes(message),
+        frame_count: 2,
+        image_base: 0x5500_0000,
+        frames: {
+            let mut frames = [0; 64];
+            frames[..2].copy_from_slice(&[0x5500_1235, 0x5500_0200]);
+            frames
+        },
+        ..bytemuck::Zeroable::zeroed()
+    }
+}
+
+#[test]
+fn the_report_has_this_shape() {
+    let report = report(&aborted());
+    let text = report.to_string().replace(&report.headline.path, "PATH");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reading/report.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&golden).unwrap(), "UPDATE_GOLDEN=1 writes it anew");
+}
+
+#[test]
+fn the_sections_stand_in_this_order() {
+    let text = report(&aborted()).to_string();
+    let mut from = 0;
+    for title in [
+        "mc-0 crashed at",
+        "DIED OF",
+        "FRAMES",
+        "PANICS SURVIVED",
+        "PROCESS, BUILD, HOST",
+        "MEMORY",
+        "STARTED AGAIN",
+        "EVIDENCE",
+        "WHAT HAPPENED",
+        "UNFINISHED AT DEATH",
+        "STOPPED FIRST",
+        "MOVED MOST",
+        "LAST VALUES AT AN EXTREME",
+        "WHAT IT MAY MEAN (INFERRED, NOT KNOWN)",
+    ] {
+        from += text[from..].find(title).unwrap_or_else(|| panic!("{title} in {text}"));
+    }
+}
+
+#[test]
+fn json_says_what_the_text_says() {
+    let report = report(&aborted());
+    let json = serde_json::to_value(&report).unwrap();
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    let mut expected = [
+        "version",
+        "headline",
+        "died_of",
+        "frames",
+        "caught_panics",
+        "process",
+        "memory",
+        "successor",
+        "evidence",
+        "timeline",
+        "unfinished",
+        "stopped_first",
+        "moved_most",
+        "extremes",
+        "may_mean",
+        "not_linked",
+        "not_known",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    assert_eq!(json["version"], 1);
+    let headline = &json["headline"];
+    assert_eq!(
+        (&headline["verdict"], &headline["cause"], &headline["why"]),
+        (&"crashed".into(), &"signal".into(), &"SIGABRT".into())
+    );
+    assert_eq!(headline["at_seconds"], 1_700_000_101.0);
+    assert_eq!(
+        (&json["died_of"]["panic"]["message"], &json["died_of"]["signal"]["name"]),
+        (&"no route to m-9".into(), &"SIGABRT".into())
+    );
+    assert_eq!(json["caught_panics"]["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(json["frames"]["frames"][0]["offset"], "0x1235");
+    assert_eq!((&json["stopped_first"], &json["memory"]), (&Json::Null, &Json::Null));
+    let sources = json["timeline"]["entries"].as_array().unwrap().iter().map(|line| line["source"].as_str().unwrap());
+    let sources: std::collections::BTreeSet<&str> = sources.collect();
+    assert_eq!(sources.into_iter().collect::<Vec<_>>(), ["activity", "crash", "note", "region"]);
+    let actor = &json["unfinished"]["entries"][0];
+    assert_eq!(
+        (&actor["type"], &actor["doing"], &actor["state"]),
+        (&"meeting".into(), &"Join".into(), &"panicked".into())
+    );
+    assert_eq!((&actor["mailbox_depth"], &actor["mailbox_capacity"]), (&64.into(), &64.into()));
+}
+
+#[test]
+fn a_panic_of_another_thread_or_time_is_not_what_it_died_of() {
+    let died_of = |edit: &dyn Fn(&mut Region)| {
+        let mut region = aborted();
+        edit(&mut region);
+        report(&region).died_of.panic.map(|panic| panic.number)
+    };
+    let second = CrashSlots::PANIC_RING + 1;
+    let fatal = |edit: fn(&mut FatalRecord)| {
+        move |region: &mut Region| region.edit(SectionKind::Crash, CrashSlots::FATAL, edit)
+    };
+    let panic = |edit: fn(&mut PanicRecord)| move |region: &mut Region| region.edit(SectionKind::Crash, second, edit);
+    assert_eq!(died_of(&|_| ()), Some(2));
+    assert_eq!(died_of(&panic(|panic| panic.thread_id = 12)), None);
+    assert_eq!(died_of(&panic(|panic| panic.monotonic_ns -= 60 * SECOND)), None);
+    assert_eq!(died_of(&fatal(|fatal| fatal.signal = 11)), None, "a fault is no abort");
+    // Main panicked and the process exited: the same death, told by the state.
+    let exited = |main: u32| {
+        move |region: &mut Region| {
+            let none: FatalRecord = bytemuck::Zeroable::zeroed();
+            region.record(SectionKind::Crash, CrashSlots::FATAL, &none);
+            region.control(Control::STATE, RegionState::Exited.to_wire());
+            region.control(Control::STATE_REALTIME_NS, TICK.realtime_ns + SECOND);
+            region.edit::<Header>(SectionKind::Header, 0, |header| header.pid = main);
+        }
+    };
+    assert_eq!((died_of(&exited(4711)), died_of(&exited(4712))), (Some(2), None), "only the main thread's");
+}
+
+#[test]
+fn each_verdict_has_its_headline() {
+    let headline = |region: &Region, lock: bool| {
+        let directory = directory();
+        let held = if lock { hold_lock(directory.path(), "mc-0") } else { lock_file(directory.path(), "mc-0") };
+        let report = report_on(&region.write(directory.path()));
+        drop(held);
+        (report.to_string().lines().next().unwrap().to_owned(), report.found())
+    };
+    let mut clean = Region::full("mc-0");
+    clean.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
+    let now = rustix_now();
+    clean.control(Control::TICK_MONOTONIC_NS, now);
+    let (running, found) = headline(&clean, true);
+    assert!(running.starts_with("mc-0 is running at ") && !found, "{running}");
+    let (killed, found) = headline(&clean, false);
+    assert!(killed.starts_with("mc-0 crashed at ") && killed.ends_with("(killed)") && found, "{killed}");
+    let mut closed = clean.clone();
+    closed.control(Control::STATE, RegionState::Closed.to_wire());
+    let (closed, found) = headline(&closed, false);
+    assert!(closed.starts_with("mc-0 was closed in order at ") && !found, "{closed}");
+    let (hung, found) = headline(&region(), true);
+    assert!(hung.starts_with("mc-0 is hung at ") && found, "{hung}");
+
+    // Away from its lock: what stands in it is all that is said.
+    let directory = directory();
+    let copy = report_on(&clean.write(directory.path()));
+    assert_eq!((copy.headline.verdict, copy.headline.died, copy.found()), (Verdict::Copy, false, false));
+    assert!(copy.to_string().contains("Not known: this is a copy, and it records no end."));
+    let copy = report_on(&aborted().write(directory.path()));
+    assert!(copy.headline.died && copy.found());
+    assert!(copy.to_string().starts_with("mc-0, a copy: died at 2023-11-14 22:15:01 UTC (SIGABRT)"));
+}
+
+fn rustix_now() -> u64 {
+    tachograph_exporter::json::Now::read().monotonic_ns
+}
+
+#[test]
+fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
+    let directory = directory();
+    let archive = directory.path().join("archive");
+    std::fs::create_dir(&archive).unwrap();
+    let crash = |name: &str, minute: u64, archived: bool| {
+        let mut region = Region::full(name);
+        let at = TICK.realtime_ns + minute * 60 * SECOND;
+        region.edit::<Header>(SectionKind::Header, 0, |header| {
+            (header.created_realtime_ns, header.created_monotonic_ns) = (at - SECOND, 0);
+            header.boot_id = [0; 16];
+        });
+        region.control(Control::TICK_REALTIME_NS, at);
+        region.control(Control::TICK_MONOTONIC_NS, SECOND);
+        if archived {
+            std::fs::write(archive.join(format!("{name}.20260101T0000{minute:02}Z.{minute:032}.tacho")), &region.bytes)
+                .unwrap();
+        } else {
+            lock_file(directory.path(), name);
+            region.write(directory.path());
+        }
+        bytemuck::pod_read_unaligned::<Header>(&region.bytes[..4096]).uuid
+    };
+    let directories = || Directories::from_args(vec![directory.path().to_owned()]);
+    assert!(first_of_newest_burst(&directories()).is_none());
+    crash("mc-0", 0, true);
+    let first = crash("mc-0", 30, true);
+    crash("mc-0", 35, true);
+    crash("mc-0", 40, false);
+    crash("other", 39, false);
+    let reader = first_of_newest_burst(&directories()).expect("a crash");
+    assert_eq!(reader.uuid(), first);
+    let found = directories();
+    let report = Subject { reader: &reader, directories: &found, recorded: None }.report().unwrap();
+    let burst = report.headline.burst.as_ref().expect("a burst");
+    assert_eq!((burst.deaths, burst.is_first), (3, true));
+    let next = report.successor.as_ref().expect("it started again");
+    assert_eq!(next.after_seconds, 299.0);
+    assert!(report.to_string().contains("one of 3 crashes within 10m00s; this is the first"), "{report}");
+    // What the archive dropped between the first and the newest is counted by its own note.
+    let line = format!("x {} 50 {}\n", TICK.realtime_ns + 40 * 60 * SECOND, TICK.realtime_ns + 30 * 60 * SECOND);
+    std::fs::write(archive.join(".mc-0.bursts"), line).unwrap();
+    let report = Subject { reader: &reader, directories: &found, recorded: None }.report().unwrap();
+    assert_eq!(report.headline.burst.map(|burst| burst.deaths), Some(50));
+}
+
+/// Everything that renders, of a file that may be anything; says whether it was a region at all.
+fn render(bytes: &[u8]) -> bool {
+    let directory = directory();
+    let path = directory.path().join("mc-0.tacho");
+    std::fs::write(&path, bytes).unwrap();
+    let Ok(reader) = RegionReader::open(&path) else { return false };
+    let directories = Directories::from_args(vec![directory.path().to_owned()]);
+    let Ok(report) = (Subject { reader: &reader, directories: &directories, recorded: None }).report() else {
+        return false;
+    };
+    let text = report.to_string();
+    assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "{text:?}");
+    let command = report.frames.as_ref().and_then(|frames| frames.command.as_deref()).unwrap_or("\n");
+    for line in text.lines().filter(|line| line.trim() != command.trim()) {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+    serde_json::to_string(&report).unwrap();
+    check_page(&page(&report));
+    true
+}
+
+/// Well-formed, nothing loaded, nothing run.
+fn check_page(page: &str) {
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let document =
+        roxmltree::Document::parse_with_options(page, options).unwrap_or_else(|error| panic!("{error}: {page}"));
+    for node in document.descendants().filter(|node| node.is_element()) {
+        let name = node.tag_name().name();
+        assert!(!["script", "link", "img", "iframe", "object", "a", "base", "form"].contains(&name), "<{name}>");
+        for attribute in node.attributes() {
+            let name = attribute.name();
+            assert!(!name.starts_with("on") && !["src", "href", "style", "srcset"].contains(&name), "{name}");
+        }
+    }
+    assert!(
+        !page.contains("url(") && !page.contains("@import") && !page.contains("http://") && !page.contains("https://")
+    );
+}
+
+#[test]
+fn a_page_shows_markup_as_text() {
+    let mut region = aborted();
+    note(&mut region, 4, "<script>alert('\u{1b}[2J')</script>");
+    region.control(Control::NOTES_WRITTEN, 4);
+    let report = report(&region);
+    let page = page(&report);
+    check_page(&page);
+    assert!(page.contains("&lt;script&gt;alert(&#39;"), "{page}");
+    let keep = |path: &str| std::fs::write(path, &page).unwrap();
+    if let Ok(path) = std::env::var("REPORT_HTML") {
+        keep(&path);
+    }
+}
+
+#[test]
+fn ten_thousand_notes_are_bounded() {
+    let mut region = aborted();
+    let mut header: Header = bytemuck::pod_read_unaligned(&region.bytes[..4096]);
+    let (at, count) = (header.file_len, 10_000);
+    let notes = header.sections.iter_mut().find(|section| section.kind == SectionKind::Notes.to_wire()).unwrap();
+    *notes = SectionEntry { offset: at, count, ..*notes };
+    header.file_len = (at + count * 256).next_multiple_of(65_536);
+    region.bytes.resize(header.file_len as usize, 0);
+    region.bytes[..4096].copy_from_slice(bytemuck::bytes_of(&header));
+    for number in 1..=count {
+        let text = "\u{1b}]0;owned\u{7} \u{202e} note";
+        let note = NoteRecord {
+            sequence: number,
+            realtime_ns: TICK.realtime_ns + number,
+            monotonic_ns: number,
+            level: 1,
+            len: text.len() as u32,
+            thread_id: 1,
+            text: bytes(text),
+        };
+        let place = (at + (number - 1) * 256) as usize;
+        region.bytes[place..place + 256].copy_from_slice(bytemuck::bytes_of(&note));
+    }
+    region.control(Control::NOTES_WRITTEN, count);
+    assert!(render(&region.bytes));
+    let report = report(&region);
+    assert_eq!(report.timeline.entries.len(), tachograph_exporter::postmortem::MOST);
+    assert!(report.timeline.more >= count - 200);
+    assert!(report.to_string().lines().count() < 200);
+}
+
+#[test]
+fn an_actor_that_panicked_is_told_before_one_that_is_stuck() {
+    let report = report(&region());
+    assert_eq!(report.unfinished.entries[0].state, UnfinishedState::Panicked);
+    assert_eq!(report.unfinished.entries[0].activity.mailbox_depth, 64);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_damage_gets_through(
+        words in proptest::collection::vec((0_usize..3_000_000, prop_oneof![any::<u64>(), 0_u64..64, Just(u64::MAX), Just(0x1b5d_1b5b_9b07_000au64)]), 1..64),
+        near in proptest::collection::vec((0_usize..12, 0_usize..512, any::<u64>()), 0..64),
+    ) {
+        let mut region = aborted();
+        let len = region.bytes.len() / 8;
+        for (word, value) in words {
+            // The header stays one that is read.
+            region.word(((512 + word % (len - 512)) * 8) as u64, value);
+        }
+        for (kind, word, value) in near {
+            let section = region.layout.section(SectionKind::ALL[kind]);
+            let offset = section.offset + (word * 8) as u64;
+            if offset >= 4096 && offset + 8 <= region.bytes.len() as u64 {
+                region.word(offset, value);
+            }
+        }
+        prop_assert!(render(&region.bytes));
+    }
+}
