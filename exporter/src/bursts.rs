@@ -6,30 +6,19 @@ use std::io::Read as _;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use tachograph_layout::retention::Burst;
 
+#[cfg(feature = "server")]
 use crate::region_file::is_region_name;
 
-/// Deaths at most this far apart are one burst: what bounds how long one with so many deaths can be.
-const APART_NS: u64 = 600_000_000_000;
 /// Longest book that is read, in bytes.
 const LONGEST: u64 = 64 * 1024;
 /// Most books of an archive that are read.
 #[cfg(feature = "server")]
 const MOST: usize = 10_000;
 
-/// Deaths of one region that followed each other closely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Burst {
-    /// The earliest: nanoseconds since the Unix epoch.
-    pub(crate) from_ns: u64,
-    /// The latest.
-    pub(crate) last_ns: u64,
-    /// How many there were.
-    pub(crate) deaths: u64,
-}
-
-#[cfg(feature = "server")]
 /// The books of an archive, by region; none where it can't be listed.
+#[cfg(feature = "server")]
 pub(crate) fn read_all(archive: &Path) -> Vec<(String, Vec<Burst>)> {
     let entries = std::fs::read_dir(archive).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| {
@@ -49,17 +38,14 @@ pub(crate) fn read(archive: &Path, name: &str) -> Vec<Burst> {
     if std::fs::File::from(fd).take(LONGEST).read_to_end(&mut bytes).is_err() {
         return Vec::new();
     }
-    String::from_utf8_lossy(&bytes).lines().filter_map(burst).collect()
+    String::from_utf8_lossy(&bytes).lines().filter_map(|line| burst(name, line)).collect()
 }
 
-/// A line: the file of its first death, the latest death, how many, the earliest.
-fn burst(line: &str) -> Option<Burst> {
-    let [_first, last, deaths, from] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-    let burst = Burst { from_ns: from.parse().ok()?, last_ns: last.parse().ok()?, deaths: deaths.parse().ok()? };
-    let longest = burst.deaths.saturating_sub(1).saturating_mul(APART_NS);
-    let is_possible = burst.last_ns.checked_sub(burst.from_ns).is_some_and(|span| span <= longest);
+/// A line that can be true.
+fn burst(region: &str, line: &str) -> Option<Burst> {
+    let burst = Burst::of_line(region, line)?;
     // More deaths than nanoseconds were written by somebody else.
-    (is_possible && burst.deaths <= burst.last_ns - burst.from_ns + 1).then_some(burst)
+    (burst.is_possible() && burst.deaths <= burst.last_ns - burst.from_ns + 1).then_some(burst)
 }
 
 #[cfg(test)]
@@ -68,12 +54,12 @@ mod tests {
 
     #[test]
     fn lines_that_say_nothing_are_passed_over() {
-        assert_eq!(burst("mc.a.tacho 900 3 100"), Some(Burst { from_ns: 100, last_ns: 900, deaths: 3 }));
+        assert!(burst("mc", "mc.a.tacho 900 3 100").is_some());
         for line in
             ["", "a 1 2", "a 1 2 3 4", "a x 2 1", "a 100 3 900", "a 900 0 100", "a 900 18446744073709551615 100"]
         {
-            assert_eq!(burst(line), None, "{line}");
+            assert_eq!(burst("mc", line), None, "{line}");
         }
-        assert_eq!(burst("a 600000000001 1 0"), None, "one death has no span");
+        assert_eq!(burst("mc", "a 600000000001 1 0"), None, "one death has no span");
     }
 }

@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tachograph_layout::retention::Burst;
+
+use crate::bursts;
 use crate::cause::{Cause, OomKills};
 use crate::{Directories, RegionInfo, RegionReader, Verdict, content};
 
-use crate::bursts::{self, Burst};
 use ledger::Ledger;
 
 /// The cause that is counted for a death whose evidence the archive dropped before anybody looked at it.

@@ -53,6 +53,7 @@ pub mod distribution;
 pub mod evidence;
 pub mod exposition;
 pub mod filter;
+pub mod gc;
 pub mod json;
 pub mod listing;
 pub mod moment;

@@ -51,6 +51,8 @@ mod structure;
 mod watermark;
 mod word;
 
+pub mod retention;
+
 pub use activity::{ActivityRecord, PulseRecord};
 pub use carried::{CarriedEntry, CarriedError, CarriedFamily, CarriedSeries, CarriedSet, carried_entries};
 pub use cells::{CellShape, LaneBlock, LaneCell, LaneCells, ShapedBlock, ShapedCells, SharedBlock, WordView};

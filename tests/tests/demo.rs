@@ -87,3 +87,53 @@ fn the_controller_ends_with_a_killed_demo() {
     demo.signal(Signal::SIGKILL);
     eventually("an orderly end of the controller", Duration::from_secs(20), || (verdict()? == "closed").then_some(()));
 }
+
+/// A meeting stalls and its mailbox fills, another one panics, the process aborts; the report names both, message and place,
+/// and what stopped first.
+#[test]
+fn a_crash_is_made_and_told() {
+    let folder = tmpfs::folder();
+    let dir = folder.path().to_str().expect("UTF-8 path").to_owned();
+    let output = tacho(&["demo", "--crash", "--region-dir", &dir, "--web.listen-address", "127.0.0.1:0"]);
+    let said = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // Times, pids, addresses and line breaks differ from run to run; the shape does not.
+    let shape = masked(&said);
+    let mut rest = shape.as_str();
+    for wanted in include_str!("../golden/demo-crash.txt").lines() {
+        let found = rest.find(wanted).unwrap_or_else(|| panic!("{wanted:?} is missing, or not in its place:\n{said}"));
+        rest = &rest[found + wanted.len()..];
+    }
+
+    // Without the recording: what stands in the region alone.
+    let output = tacho(&["postmortem", "--json", "--region-dir", &dir, "--recorder.dir", "/nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["died_of"]["signal"]["name"], "SIGABRT");
+    let panic = &report["caught_panics"]["entries"][0];
+    assert_eq!(
+        (&panic["actor"]["type"], &panic["message"]),
+        (&"meeting".into(), &"injected fault: meeting panics".into())
+    );
+    assert!(panic["place"].as_str().expect("a place").contains("examples/meeting-controller/src/"), "{panic}");
+    let stuck = report["unfinished"]["entries"].as_array().expect("a list").iter().find(|one| one["state"] == "stuck");
+    let stuck = stuck.expect("the stalled meeting");
+    assert_eq!((&stuck["type"], &stuck["doing"]), (&"meeting".into(), &"stall".into()));
+    assert_eq!((&stuck["mailbox_depth"], &stuck["mailbox_capacity"]), (&500.into(), &500.into()));
+    assert!(stuck["busy_ns"].as_u64().expect("a time") > 6_000_000_000, "{stuck}");
+    assert_ne!(panic["actor"]["id"], stuck["id"], "another one panicked");
+    assert!(report["stopped_first"].is_null(), "that needs the recording");
+}
+
+/// A text without what differs from run to run: each number is `#`, and each run of white space one space.
+fn masked(text: &str) -> String {
+    let mut masked = String::new();
+    for char in text.split_whitespace().flat_map(|word| word.chars().chain([' '])) {
+        match char.is_ascii_digit() {
+            true if masked.ends_with('#') => {}
+            true => masked.push('#'),
+            false => masked.push(char),
+        }
+    }
+    masked
+}

@@ -7,15 +7,14 @@
 mod notes;
 mod places;
 mod remains;
-mod retention;
 
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 use rustix::time::ClockId;
+use tachograph_layout::retention::{self, Limits};
 
 use places::Places;
 pub(crate) use remains::Remains;
-use retention::Limits;
 
 use crate::build_error::{BuildError, DirectoryFault, one_line};
 use crate::directory::{Directory, not_a_file};

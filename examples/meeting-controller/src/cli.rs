@@ -58,6 +58,9 @@ struct Options {
     /// Fault: a meeting panics every so many seconds
     #[arg(long, value_name = "S", value_parser = positive_seconds)]
     panic_meeting_every: Option<Duration>,
+    /// Fault: a meeting that panicked is not replaced
+    #[arg(long)]
+    no_replacement: bool,
     /// Fault: a meeting takes no more messages after so many seconds, and its mailbox fills
     #[arg(long, value_name = "S", value_parser = seconds)]
     stall_meeting: Option<Duration>,
@@ -223,6 +226,7 @@ impl Options {
             seed: self.seed,
             duration: self.duration,
             panic_meeting_every: self.panic_meeting_every,
+            no_replacement: self.no_replacement,
             stall_meeting: self.stall_meeting,
         }
     }

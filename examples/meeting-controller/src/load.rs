@@ -36,6 +36,8 @@ pub struct LoadConfig {
     pub duration: Option<Duration>,
     /// A meeting panics this often.
     pub panic_meeting_every: Option<Duration>,
+    /// A meeting that panicked is not replaced.
+    pub no_replacement: bool,
     /// The first meeting stalls after this time, and its mailbox is filled.
     pub stall_meeting: Option<Duration>,
 }
@@ -265,7 +267,9 @@ impl Load {
             }
             Err(_refused) => self.totals.dropped += 1,
         }
-        self.open_meeting().await;
+        if !self.config.no_replacement {
+            self.open_meeting().await;
+        }
     }
 
     /// The first meeting takes no more messages, and gets more than its mailbox holds.

@@ -73,6 +73,7 @@ mod tests {
             seed: 1,
             duration: None,
             panic_meeting_every: Some(Duration::from_millis(700)),
+            no_replacement: false,
             stall_meeting: Some(Duration::from_millis(500)),
         };
         let mut at_once = Timeline::new(&config);

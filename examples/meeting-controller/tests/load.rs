@@ -23,6 +23,7 @@ fn config(seed: u64) -> LoadConfig {
         seed,
         duration: Some(Duration::from_secs(2)),
         panic_meeting_every: None,
+        no_replacement: false,
         stall_meeting: None,
     }
 }

@@ -305,6 +305,7 @@ fn busy(seed: u64) -> LoadConfig {
         seed,
         duration: Some(Duration::from_secs(3)),
         panic_meeting_every: Some(Duration::from_millis(700)),
+        no_replacement: false,
         stall_meeting: Some(Duration::from_secs(2)),
     }
 }

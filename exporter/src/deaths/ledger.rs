@@ -9,9 +9,9 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tachograph_layout::retention::Burst;
 
 use super::{Tally, UNSEEN};
-use crate::bursts::Burst;
 use crate::cause::Cause;
 
 /// The file in the recorder's directory.
@@ -213,6 +213,10 @@ fn write(path: &Path, book: &Book) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn burst(from_ns: u64, last_ns: u64, deaths: u64) -> Burst {
+        Burst { region: "mc".into(), first: String::new(), from_ns, last_ns, deaths }
+    }
+
     const MINUTE: u64 = 60_000_000_000;
 
     fn uuid(number: u8) -> [u8; 16] {
@@ -227,7 +231,7 @@ mod tests {
     fn deaths_that_nobody_saw_are_counted_once() {
         let mut ledger = Ledger::open(None);
         ledger.count("mc", &uuid(1), 10 * MINUTE, "killed");
-        let burst = |last, deaths| Burst { from_ns: 10 * MINUTE, last_ns: last * MINUTE, deaths };
+        let burst = |last, deaths| burst(10 * MINUTE, last * MINUTE, deaths);
         ledger.count_burst("mc", &burst(12, 3));
         assert_eq!(unseen(&ledger), 2);
         ledger.count_burst("mc", &burst(12, 3));
@@ -251,7 +255,7 @@ mod tests {
             let mut uuid = [0; 16];
             uuid[..8].copy_from_slice(&death.to_le_bytes());
             ledger.count("mc", &uuid, (death + 1) * MINUTE, "killed");
-            let burst = Burst { from_ns: MINUTE, last_ns: (death + 1) * MINUTE, deaths: death + 1 };
+            let burst = burst(MINUTE, (death + 1) * MINUTE, death + 1);
             ledger.count_burst("mc", &burst);
         }
         assert_eq!((unseen(&ledger), ledger.tally().crashes["killed"]), (0, deaths));
@@ -265,7 +269,7 @@ mod tests {
         let place = directory.path().join("new");
         let mut ledger = Ledger::open(Some(&place));
         ledger.count("mc", &uuid(1), 7, "signal");
-        ledger.count_burst("mc", &Burst { from_ns: 7, last_ns: 9, deaths: 3 });
+        ledger.count_burst("mc", &burst(7, 9, 3));
         ledger.store();
         let again = Ledger::open(Some(&place));
         assert_eq!((&again.book, again.changed), (&ledger.book, false));

@@ -66,7 +66,7 @@ impl Subject<'_> {
         let extremes = extremes(&snapshot, found.as_ref());
         let charts = self.recorded.zip(found.as_ref()).map(|(recorded, found)| {
             let names = found.stopped.entries.iter().map(|one| &one.series);
-            let names = names.chain(found.moved.entries.iter().map(|one| &one.series));
+            let names = names.chain(found.moved.iter().flat_map(|moved| &moved.entries).map(|one| &one.series));
             let names = names.chain(found.extremes.entries.iter().map(|one| &one.series));
             let mut seen = HashSet::new();
             let names = names.filter(|name| seen.insert((*name).clone())).cloned().collect();
@@ -81,7 +81,7 @@ impl Subject<'_> {
             memory: found.as_ref().and_then(|found| found.memory.clone()),
             not_known: not_known(region, &evidence, found.as_ref()),
             stopped_first: found.as_ref().map(|found| found.stopped.clone()),
-            moved_most: found.as_ref().map(|found| found.moved.clone()),
+            moved_most: found.as_ref().and_then(|found| found.moved.clone()),
             headline,
             died_of,
             successor,
@@ -325,6 +325,8 @@ fn not_known(region: &RegionInfo, evidence: &Evidence, found: Option<&Found>) ->
         );
     } else if found.is_some_and(|found| found.span.is_none()) {
         list.push("The minutes before: the recording holds no sample of this region while it lived.".to_owned());
+    } else if found.is_some_and(|found| found.moved.is_none()) {
+        list.push("What moved most: the recording is shorter than 40 s.".to_owned());
     }
     if region.cause == Some(Cause::Killed) {
         list.push(

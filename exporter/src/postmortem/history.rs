@@ -29,6 +29,8 @@ const LAST_NS: u64 = 10 * SECOND;
 /// What they are held against.
 const BEFORE_NS: u64 = 300 * SECOND;
 const SECOND: u64 = 1_000_000_000;
+/// A recording shorter than this tells of no series whether it moved.
+const SHORTEST_SECONDS: f64 = 40.0;
 /// Series that are followed; those beyond are counted.
 const MOST_SERIES: usize = 50_000;
 /// The latest of a list that grows.
@@ -113,7 +115,8 @@ fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::
 pub(crate) struct Found {
     pub(crate) span: Option<Span>,
     pub(crate) stopped: List<Silent>,
-    pub(crate) moved: List<Moved>,
+    /// `None` where the recording is too short to tell.
+    pub(crate) moved: Option<List<Moved>>,
     pub(crate) extremes: List<Extreme>,
     pub(crate) memory: Option<Memory>,
     /// Median nanoseconds that an actor was seen busy with one message.
@@ -295,6 +298,7 @@ impl Pass {
         let alive: Vec<&Track> = tracks.iter().filter(|track| track.seen_ns == now_ns).collect();
         let mut stopped: Vec<Silent> = alive.iter().filter_map(|track| track.silent(now_ns, interval_ns)).collect();
         stopped.sort_by(|one, other| one.last_change_seconds.total_cmp(&other.last_change_seconds));
+        let long_enough = span.as_ref().is_some_and(|span| span.last_seconds - span.first_seconds >= SHORTEST_SECONDS);
         let mut moved: Vec<(f64, Moved)> = alive.iter().filter_map(|track| track.moved(now_ns)).collect();
         moved.sort_by(|(one, _), (other, _)| other.total_cmp(one));
         let moved: Vec<Moved> = moved.into_iter().map(|(_, moved)| moved).collect();
@@ -321,7 +325,7 @@ impl Pass {
             usual: usual.collect(),
             span: span.map(|span| Span { series_not_followed: not_followed, ..span }),
             stopped: List::first(stopped, MOST),
-            moved: List::first(moved, MOST),
+            moved: long_enough.then(|| List::first(moved, MOST)),
             extremes: List::first(extremes, MOST),
             memory,
             full_since,

@@ -60,7 +60,7 @@ pub fn page(report: &Report) -> String {
     page.section("Evidence", basis);
     timeline(report, &mut page);
     page.section("Unfinished", entries(&report.unfinished, "no actor was busy, as far as is told", words::unfinished));
-    let unknown = || vec!["not known: nothing was recorded".to_owned()];
+    let unknown = || vec!["not known: nothing was recorded, or too little".to_owned()];
     let stopped = report.stopped_first.as_ref();
     page.section("Stopped first", stopped.map_or_else(unknown, |list| entries(list, "none", words::silent)));
     let moved = report.moved_most.as_ref();

@@ -2,13 +2,14 @@
 //!
 //! Each sentence rests on facts that stand in the report; none names a cause that nobody recorded.
 
+use super::timeline::who;
 use super::{Report, UnfinishedState};
 use crate::Verdict;
 use crate::cause::Cause;
 use crate::table::span;
 
-/// A series that fell silent within so many seconds of an actor's last message may have to do with it.
-const NEAR: f64 = 5.0;
+/// What happened within so many seconds of a series falling silent may have to do with it.
+const NEAR: f64 = 1.5;
 /// Share of the memory limit from which on memory is told.
 const TIGHT: f64 = 0.95;
 
@@ -31,18 +32,22 @@ pub(crate) fn infer(report: &Report) -> (Vec<String>, Vec<String>) {
         may_mean.push(format!("{actor} was stuck in {doing}{busy}{rest}."));
     }
     if let Some(silent) = report.stopped_first.as_ref().and_then(|stopped| stopped.entries.first()) {
-        let since = |one: &&&super::Unfinished| {
-            let began = report.headline.at_seconds - one.activity.busy_ns.unwrap_or(0) as f64 / 1e9;
-            (began - silent.last_change_seconds).abs() <= NEAR
-        };
-        match stuck.iter().find(since) {
-            Some(one) => may_mean.push(format!(
-                "{} went silent at about the time at which {} began {}.",
-                silent.series,
-                one.activity.actor,
-                one.activity.doing.as_deref().unwrap_or("its message")
-            )),
-            None => not_linked.push(format!("why {} went silent first", silent.series)),
+        let near = |at: f64| (at - silent.last_change_seconds).abs() <= NEAR;
+        let began =
+            |one: &super::Unfinished| report.headline.at_seconds - one.activity.busy_ns.unwrap_or(0) as f64 / 1e9;
+        let stall = stuck.iter().find(|one| near(began(one)));
+        let mut panics = report.died_of.panic.iter().chain(&report.caught_panics.entries);
+        let panic = panics.rfind(|panic| near(panic.at.realtime_ns as f64 / 1e9));
+        if let Some(one) = stall {
+            let doing = one.activity.doing.as_deref().unwrap_or("its message");
+            may_mean.push(format!("{} went silent when {} began {doing}.", silent.series, one.activity.actor));
+        }
+        if let Some(panic) = panic {
+            let by = panic.by.actor.as_ref().map_or_else(|| who(&panic.by), ToString::to_string);
+            may_mean.push(format!("{} went silent when {by} panicked.", silent.series));
+        }
+        if stall.is_none() && panic.is_none() {
+            not_linked.push(format!("why {} went silent first", silent.series));
         }
     }
     let tight = report.memory.as_ref().and_then(|memory| memory.cgroup).and_then(|memory| {

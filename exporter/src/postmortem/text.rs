@@ -179,7 +179,7 @@ impl Report {
     }
 
     fn history(&self, page: &mut Page) {
-        const NONE: &str = "not known: nothing was recorded";
+        const NONE: &str = "not known: nothing was recorded, or too little";
         page.title("Stopped first");
         match &self.stopped_first {
             Some(list) => page.list(list, "no series was silent for more than 10 times its usual gap", words::silent),

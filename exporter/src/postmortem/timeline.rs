@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::history::Found;
 use super::{DiedOf, Headline, List, MOST, Successor, Unfinished, UnfinishedState, seconds};
-use crate::evidence::{Evidence, Panic};
+use crate::evidence::{ActivityState, Evidence, Panic};
 use crate::table;
 use crate::{RegionInfo, Verdict};
 
@@ -92,7 +92,8 @@ impl Parts<'_> {
         for one in self.unfinished.iter().filter(|one| one.activity.busy_ns.is_some()) {
             let busy_ns = one.activity.busy_ns.unwrap_or(0);
             let text = format!("{} begins {}", one.activity.actor, one.activity.doing.as_deref().unwrap_or("?"));
-            let stuck = if one.state == UnfinishedState::Busy { "" } else { ", and does not end it" };
+            let ends = one.state == UnfinishedState::Busy || one.activity.state != ActivityState::Live;
+            let stuck = if ends { "" } else { ", and does not end it" };
             line(seconds(end_ns.1.realtime_ns.saturating_sub(busy_ns)), Source::Activity, format!("{text}{stuck}"));
         }
         if let Some(history) = self.history {

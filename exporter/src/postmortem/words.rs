@@ -4,6 +4,7 @@ use super::timeline::{said, who};
 use super::{Report, Unfinished, UnfinishedState};
 use crate::Verdict;
 use crate::cause::Cause;
+use crate::evidence::ActivityState;
 use crate::table::{float, moment, span};
 
 /// A moment.
@@ -83,7 +84,9 @@ pub(crate) fn unfinished(one: &Unfinished) -> String {
         UnfinishedState::Full => "mailbox full",
         UnfinishedState::Busy => "busy",
     };
-    let doing = match (&activity.doing, activity.busy_ns) {
+    // An actor that ended is at nothing any more: how long ago that was says nothing of it.
+    let busy_ns = activity.busy_ns.filter(|_| activity.state == ActivityState::Live);
+    let doing = match (&activity.doing, busy_ns) {
         (Some(doing), Some(busy)) => format!(", in {doing} for {}", span(busy as f64 / 1e9)),
         (Some(doing), None) => format!(", in {doing}"),
         (None, _) => String::new(),

@@ -4,6 +4,7 @@
 mod builder;
 mod directories;
 mod evidence;
+mod gc;
 mod hostile;
 mod lying;
 mod reports;

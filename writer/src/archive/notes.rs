@@ -7,8 +7,8 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
+use tachograph_layout::retention::Burst;
 
-use super::retention::Burst;
 use crate::directory::Directory;
 use crate::fail_point::FailPoint;
 
@@ -28,28 +28,13 @@ pub(super) fn read(directory: &Directory, region: &str) -> Vec<Burst> {
     if std::io::Read::read_to_end(&mut file, &mut bytes).is_err() {
         return Vec::new();
     }
-    String::from_utf8_lossy(&bytes).lines().filter_map(|line| burst(region, line)).collect()
-}
-
-fn burst(region: &str, line: &str) -> Option<Burst> {
-    let [first, last, deaths, from] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
-    Some(Burst {
-        region: region.to_owned(),
-        first: first.to_owned(),
-        from_ns: from.parse().ok()?,
-        last_ns: last.parse().ok()?,
-        deaths: deaths.parse().ok()?,
-    })
+    String::from_utf8_lossy(&bytes).lines().filter_map(|line| Burst::of_line(region, line)).collect()
 }
 
 /// Remembers a region's bursts in the place of what was remembered before. A single death tells of itself.
 pub(super) fn write(directory: &Directory, region: &str, bursts: &[Burst]) -> std::io::Result<()> {
     let file = file_of(region);
-    let text: String = bursts
-        .iter()
-        .filter(|burst| burst.deaths > 1)
-        .map(|burst| format!("{} {} {} {}\n", burst.first, burst.last_ns, burst.deaths, burst.from_ns))
-        .collect();
+    let text: String = bursts.iter().filter(|burst| burst.deaths > 1).map(Burst::line).collect();
     let temporary = format!("{file}.tmp");
     // Made anew: whatever stands at the name, a FIFO too, is neither opened nor cut.
     remove(directory, &temporary)?;

@@ -6,9 +6,9 @@
 
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
+use tachograph_layout::retention::{Burst, Death, region_of};
 
 use super::remains::Remains;
-use super::retention::{Burst, Death};
 use super::{notes, region_file};
 use crate::build_error::DirectoryFault;
 use crate::directory::Directory;
@@ -190,17 +190,6 @@ fn stem(name: &str, remains: &Remains) -> String {
 fn stamp(time_ns: u64) -> String {
     let time = jiff::Timestamp::from_nanosecond(i128::from(time_ns)).unwrap_or_default();
     time.strftime("%Y%m%dT%H%M%SZ").to_string()
-}
-
-/// The region's name in the name of an archived file; `None` for files that no writer put there.
-fn region_of(file: &str) -> Option<&str> {
-    let (rest, _uuid) = file.strip_suffix(".tacho")?.rsplit_once('.')?;
-    let (region, stamp) = rest.rsplit_once('.')?;
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let stamp = stamp.strip_suffix('Z')?;
-    let (day, time) = stamp.split_once('T')?;
-    let is_stamp = day.len() == 8 && time.len() == 6 && digits(day) && digits(time);
-    (is_stamp && !region.is_empty() && !region.starts_with('.')).then_some(region)
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Snapshot(Snapshot),
     /// Write one file about a region, living or dead: a copy, its last minutes, and what was known of its process
     Case(Case),
+    /// Apply the archive's rules by hand: drop dead regions that need not be kept
+    Gc(Gc),
     /// Show how series went: the recorder's window as a table, a plot or CSV
     History(History),
     /// Start a meeting controller under load, serve its metrics, and say what to try
@@ -441,17 +443,52 @@ fn parse_span(text: &str) -> Result<std::time::Duration, String> {
     span.ok_or_else(|| format!("{text:?} is no span of time: give one such as 10s, 500ms or 5m"))
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tacho gc --dry-run                       what would go, and why
+  tacho gc --keep 2 --share 10
+
+The rules are those of an application's start: of the crashes within 10 minutes of each other the first and the newest stay
+and the others are counted; then the oldest go, those closed in order first. The newest crash of each region always stays.
+Regions in their places, and what a living process has mapped, are never touched.")]
+pub(crate) struct Gc {
+    /// Say what would go, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Most archived files of one region
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = parse_keep)]
+    pub(crate) keep: usize,
+    /// Most percent of the file system for an archive
+    #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) share: u8,
+    #[command(flatten)]
+    pub(crate) directories: Directories,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_keep(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count: &usize| *count > 0);
+    count.ok_or_else(|| format!("{text:?} is no count of files: at least 1 stays"))
+}
+
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tacho demo
   tacho demo --for 60
+  tacho demo --crash                                    it dies within 15 seconds, and the report is shown
   tacho demo --web.listen-address=127.0.0.1:0 --json    any free port, which the JSON line names")]
 pub(crate) struct Demo {
     /// End after that many seconds; without it, Ctrl-C ends the demo
     #[arg(long = "for", value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) duration: Option<std::time::Duration>,
+    /// Let it come to a bad end, and show the report on that
+    #[arg(long, conflicts_with = "duration")]
+    pub(crate) crash: bool,
     /// Directory for the region, on tmpfs. Default: as for any application ($TACHOGRAPH_DIR, /run/tachograph,
     /// /dev/shm/tachograph-UID)
     #[arg(long = "region-dir", value_name = "DIR")]

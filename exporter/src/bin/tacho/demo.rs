@@ -4,6 +4,8 @@
 //! outlive the demo, however that ends. It has a process group of its own: Ctrl-C reaches the demo only, which then
 //! ends the child in order.
 
+mod crash;
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,9 +17,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value as Json, json};
 use tachograph_exporter::json::Now;
-use tachograph_exporter::recording::RecorderConfig;
+use tachograph_exporter::recording::{RecorderConfig, RecordingError};
 use tachograph_exporter::serve::{Config, ServeError, Server};
-use tachograph_exporter::{Directories, Kind, RegionInfo, RegionReader, ResolveError, Snapshot, Value, Verdict, table};
+use tachograph_exporter::{
+    Directories, Kind, ReadError, RegionInfo, RegionReader, ResolveError, Snapshot, Value, Verdict, table,
+};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::oneshot;
@@ -66,6 +70,14 @@ enum DemoError {
     Early { status: ExitStatus, stderr: String },
     #[error("the workload's region was not there within {} s{stderr}", START.as_secs())]
     Late { stderr: String },
+    #[error(transparent)]
+    Recorded(#[from] RecordingError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("the workload did not crash as it was meant to: it ended with {status}{stderr}")]
+    NotCrashed { status: ExitStatus, stderr: String },
+    #[error("the workload did not crash within {} s", crash::LONGEST.as_secs())]
+    Survived,
     #[error("the workload can't be waited for")]
     Wait(#[source] std::io::Error),
 }
@@ -89,7 +101,8 @@ pub(crate) fn run(args: &Demo) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&error),
     };
-    match runtime.block_on(demo(args)) {
+    let done = runtime.block_on(async { if args.crash { crash::demo(args).await } else { demo(args).await } });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::fail(&error),
     }
@@ -113,7 +126,7 @@ async fn demo(args: &Demo) -> Result<(), DemoError> {
     let directories = Directories::from_args(region_dirs);
     check_owner(&directories)?;
 
-    let mut workload = Workload::start(args.region_dir.as_deref())?;
+    let mut workload = Workload::start(args.region_dir.as_deref(), &[])?;
     let reader = tokio::select! {
         reader = workload.wait_for_region(&directories) => reader?,
         () = &mut end => return workload.end().await,
@@ -204,10 +217,10 @@ struct Workload {
 }
 
 impl Workload {
-    fn start(directory: Option<&Path>) -> Result<Self, DemoError> {
+    fn start(directory: Option<&Path>, faults: &[&str]) -> Result<Self, DemoError> {
         let executable = std::env::current_exe().map_err(DemoError::Spawn)?;
         let mut command = Command::new(executable);
-        command.args([WORKLOAD, "--", "--region", REGION, "--until-stdin-closes"]);
+        command.args([WORKLOAD, "--", "--region", REGION, "--until-stdin-closes"]).args(faults);
         if let Some(directory) = directory {
             command.arg("--region-dir").arg(directory);
         }

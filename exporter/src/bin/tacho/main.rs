@@ -8,6 +8,7 @@ mod cli;
 #[cfg(feature = "demo")]
 mod demo;
 mod diff;
+mod gc;
 mod history;
 mod ls;
 mod output;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Show(args) => show::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Postmortem(args) => postmortem::run(&args),
+        Command::Gc(args) => gc::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Snapshot(args) => snapshot::run(&args),

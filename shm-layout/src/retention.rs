@@ -1,4 +1,5 @@
-//! Which archived regions are kept: arithmetic over a list of deaths, no file is touched here.
+//! Which archived regions are kept: arithmetic over a list of deaths, no file is touched here. Applied by a writer's start
+//! and by `tacho gc`, and how both tell an archived file by its name and read the book of bursts.
 //!
 //! Deaths of one region within ten minutes of another are a burst (a crash loop). Of a burst the first and the newest
 //! are kept and the deaths counted; since the files between them go, what they said of the burst (its span, its count)
@@ -16,37 +17,85 @@ const BURST_NS: u64 = 600 * 1_000_000_000;
 
 /// One archived region.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Death {
+pub struct Death {
     /// Its file in the archive.
-    pub(super) file: String,
+    pub file: String,
     /// The region's name.
-    pub(super) region: String,
+    pub region: String,
     /// Last sign of life: nanoseconds since the Unix epoch.
-    pub(super) died_ns: u64,
+    pub died_ns: u64,
     /// Whether it was closed in an orderly way.
-    pub(super) closed: bool,
+    pub closed: bool,
     /// Bytes that it takes.
-    pub(super) bytes: u64,
+    pub bytes: u64,
+}
+
+/// The region's name in the name of an archived file, `<name>.<time>.<uuid>.tacho`; `None` for files that no writer put
+/// there.
+///
+/// ```
+/// use tachograph_layout::retention::region_of;
+/// assert_eq!(region_of("mc-0.20261123T104512Z.0123456789abcdef0123456789abcdef.tacho"), Some("mc-0"));
+/// assert_eq!(region_of("mc-0.tacho"), None);
+/// ```
+#[must_use]
+pub fn region_of(file: &str) -> Option<&str> {
+    let (rest, _uuid) = file.strip_suffix(".tacho")?.rsplit_once('.')?;
+    let (region, stamp) = rest.rsplit_once('.')?;
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let stamp = stamp.strip_suffix('Z')?;
+    let (day, time) = stamp.split_once('T')?;
+    let is_stamp = day.len() == 8 && time.len() == 6 && digits(day) && digits(time);
+    (is_stamp && !region.is_empty() && !region.starts_with('.')).then_some(region)
 }
 
 /// What is remembered of a burst of which at least one file is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Burst {
+pub struct Burst {
     /// The region's name.
-    pub(super) region: String,
+    pub region: String,
     /// File of its first death that is left.
-    pub(super) first: String,
+    pub first: String,
     /// Its earliest death: nanoseconds since the Unix epoch, as the next.
-    pub(super) from_ns: u64,
+    pub from_ns: u64,
     /// Its latest death.
-    pub(super) last_ns: u64,
+    pub last_ns: u64,
     /// How many deaths it had, at least 1.
-    pub(super) deaths: u64,
+    pub deaths: u64,
 }
 
 impl Burst {
+    /// From a line of the book `archive/.<name>.bursts`: the file of the first death, the latest death, how many, the
+    /// earliest. `None` for a line that says nothing.
+    ///
+    /// ```
+    /// use tachograph_layout::retention::Burst;
+    /// let burst = Burst::of_line("mc-0", "a.tacho 900 3 100").unwrap();
+    /// assert_eq!((burst.from_ns, burst.last_ns, burst.deaths), (100, 900, 3));
+    /// assert_eq!(burst.line(), "a.tacho 900 3 100\n");
+    /// assert_eq!(Burst::of_line("mc-0", "a.tacho 900"), None);
+    /// ```
+    #[must_use]
+    pub fn of_line(region: &str, line: &str) -> Option<Self> {
+        let [first, last, deaths, from] = line.split(' ').collect::<Vec<_>>().try_into().ok()?;
+        Some(Self {
+            region: region.to_owned(),
+            first: first.to_owned(),
+            from_ns: from.parse().ok()?,
+            last_ns: last.parse().ok()?,
+            deaths: deaths.parse().ok()?,
+        })
+    }
+
+    /// Its line in the book.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("{} {} {} {}\n", self.first, self.last_ns, self.deaths, self.from_ns)
+    }
+
     /// Whether so many deaths can have this span: else somebody else wrote it.
-    fn is_possible(&self) -> bool {
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
         let longest = self.deaths.saturating_sub(1).saturating_mul(BURST_NS);
         self.deaths > 0 && self.last_ns.checked_sub(self.from_ns).is_some_and(|span| span <= longest)
     }
@@ -54,26 +103,28 @@ impl Burst {
 
 /// The rules of one start.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits<'a> {
+pub struct Limits<'a> {
     /// The region that starts: only its own files are counted against `files`.
-    pub(super) region: &'a str,
+    pub region: &'a str,
     /// The file just archived.
-    pub(super) just: &'a str,
+    pub just: &'a str,
     /// Whether it is counted in what is remembered already: a start that was cut off noted it.
-    pub(super) told: bool,
+    pub told: bool,
     /// The time: nanoseconds since the Unix epoch.
-    pub(super) now_ns: u64,
+    pub now_ns: u64,
     /// Most files of the region, at least 1.
-    pub(super) files: usize,
+    pub files: usize,
     /// Most bytes of the whole archive; `None` without limit.
-    pub(super) bytes: Option<u64>,
+    pub bytes: Option<u64>,
 }
 
 /// What to drop, and the bursts of the region to remember.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    pub(super) drop: Vec<String>,
-    pub(super) bursts: Vec<Burst>,
+pub struct Plan {
+    /// Files to drop.
+    pub drop: Vec<String>,
+    /// The region's bursts, to be noted before anything is dropped.
+    pub bursts: Vec<Burst>,
 }
 
 /// A burst with the members that are still there: the first one first, the newest last.
@@ -85,7 +136,24 @@ struct Group<'a> {
 }
 
 /// Applies the rules.
-pub(super) fn plan(deaths: &[Death], remembered: &[Burst], limits: Limits<'_>) -> Plan {
+///
+/// ```
+/// use tachograph_layout::retention::{Death, Limits, plan};
+/// let death = |minute: u64| Death {
+///     file: format!("mc-0.{minute}"),
+///     region: "mc-0".into(),
+///     died_ns: minute * 60_000_000_000,
+///     closed: false,
+///     bytes: 4096,
+/// };
+/// let limits = Limits { region: "mc-0", just: "mc-0.9", told: false, now_ns: u64::MAX, files: 4, bytes: None };
+/// // Of a burst the first and the newest stay, and the count.
+/// let plan = plan(&[death(1), death(5), death(9)], &[], limits);
+/// assert_eq!(plan.drop, ["mc-0.5"]);
+/// assert_eq!(plan.bursts[0].deaths, 3);
+/// ```
+#[must_use]
+pub fn plan(deaths: &[Death], remembered: &[Burst], limits: Limits<'_>) -> Plan {
     let Limits { region, just, now_ns, .. } = limits;
     let own = |death: &&Death| death.region == region;
     let just_died = deaths.iter().find(|death| death.file == just).map_or(0, |death| death.died_ns);
@@ -141,7 +209,8 @@ pub(super) fn plan(deaths: &[Death], remembered: &[Burst], limits: Limits<'_>) -
 
 /// Of victims in their order, those that must go so that `bytes` come free: all where that is not enough, else none
 /// that could stay.
-pub(super) fn enough<'a>(victims: &[&'a Death], bytes: u64) -> Vec<&'a Death> {
+#[must_use]
+pub fn enough<'a>(victims: &[&'a Death], bytes: u64) -> Vec<&'a Death> {
     let mut freed = 0u64;
     let mut go = Vec::new();
     for victim in victims.iter().filter(|victim| victim.bytes > 0) {
@@ -163,13 +232,14 @@ pub(super) fn enough<'a>(victims: &[&'a Death], bytes: u64) -> Vec<&'a Death> {
 }
 
 /// Bytes of all of them.
-pub(super) fn sum(deaths: &[&Death]) -> u64 {
+#[must_use]
+pub fn sum(deaths: &[&Death]) -> u64 {
     deaths.iter().fold(0, |sum, death| sum.saturating_add(death.bytes))
 }
 
 /// The files in the order in which they may go: closed ones first, then burst by burst, in each the first one last; and
 /// at the very end the newest crash of each region. Where it came in, `just` is the last of its kind.
-pub(super) fn order<'a>(
+pub fn order<'a>(
     deaths: impl Iterator<Item = &'a Death>,
     remembered: &[Burst],
     just: &str,
