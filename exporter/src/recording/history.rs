@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::window::Window;
+use crate::distribution;
 use crate::filter::Filter;
 use crate::schema::{Family, Series};
 use crate::snapshot::{Snapshot, Value};
@@ -178,7 +179,9 @@ fn point(
     let point = match snapshot.value(index) {
         Value::U64(value) if is_counter => {
             now.count = value;
-            Point::Count(value, before.map(|before| value.wrapping_sub(before.count) as f64 / seconds))
+            // A counter that fell is another one: no rate rather than a wrong one.
+            let grown = before.and_then(|before| value.checked_sub(before.count));
+            Point::Count(value, grown.map(|grown| grown as f64 / seconds))
         }
         Value::F64(value) if is_counter => {
             now.sum = value;
@@ -193,34 +196,19 @@ fn point(
             Point::States(on.map(|(_, state)| state.clone()).collect())
         }
         Value::Histogram { buckets, sum } => {
-            now.count = buckets.iter().fold(0, |count, bucket| count.wrapping_add(*bucket));
+            now.count = distribution::count(buckets);
             now.sum = sum;
             now.buckets = buckets.to_vec();
             let since = before.filter(|before| before.buckets.len() == buckets.len()).map(|before| {
-                let new: Vec<u64> =
-                    buckets.iter().zip(&before.buckets).map(|(now, was)| now.wrapping_sub(*was)).collect();
-                let count = now.count.wrapping_sub(before.count);
+                let new = distribution::between(&before.buckets, buckets);
+                let count = distribution::count(&new);
                 let mean = if count == 0 { f64::NAN } else { (sum - before.sum) / count as f64 };
-                let quantiles = QUANTILES.map(|share| quantile(&family.bounds, &new, count, share));
+                let quantiles =
+                    QUANTILES.map(|share| distribution::quantile(&family.bounds, &new, share).unwrap_or(f64::NAN));
                 Since { count, rate: count as f64 / seconds, mean, quantiles }
             });
             Point::Histogram(Observed { count: now.count, sum, since })
         }
     };
     (point, now)
-}
-
-/// Upper bound of the bucket that holds the observation of that rank.
-fn quantile(bounds: &[f64], buckets: &[u64], count: u64, share: f64) -> f64 {
-    if count == 0 {
-        return f64::NAN;
-    }
-    let rank = (count as f64 * share).ceil();
-    let mut seen = 0_u64;
-    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-    let mut holding = bounds.zip(buckets).filter(|(_, bucket)| {
-        seen = seen.wrapping_add(**bucket);
-        seen as f64 >= rank
-    });
-    holding.next().map_or(f64::INFINITY, |(bound, _)| bound)
 }

@@ -12,7 +12,7 @@ use super::{Place, blocks};
 
 fn serve(place: &Place) -> Child {
     Command::new(env!("CARGO_BIN_EXE_tacho"))
-        .args(["serve", "--web.listen-address=127.0.0.1:0", "--log.level=error", "--recorder.tiers=50ms:60s,100ms:10m"])
+        .args(["serve", "--web.listen-address=127.0.0.1:0", "--log.level=error", "--recorder.tiers=50ms:1h,100ms:10h"])
         .arg(format!("--recorder.dir={}", place.recorder.display()))
         .arg(format!("--region-dir={}", place.regions.display()))
         .stdout(Stdio::null())
