@@ -11,6 +11,7 @@ use super::{
     Basis, Burst, DiedOf, Extreme, Frames, Headline, List, MOST, Process, Report, Successor, Unfinished,
     UnfinishedState, burst, charts, history, inference, seconds, series_name,
 };
+use crate::case::Manifest;
 use crate::cause::Cause;
 use crate::evidence::{ActivityState, Evidence, Panic, Stuck};
 use crate::json::Now;
@@ -34,6 +35,8 @@ pub struct Subject<'a> {
     pub directories: &'a Directories,
     /// Its recording.
     pub recorded: Option<&'a RecordedRegion>,
+    /// The case that holds the region, which knows how it ended where the copy in it does not.
+    pub case: Option<&'a Manifest>,
 }
 
 impl Subject<'_> {
@@ -43,11 +46,16 @@ impl Subject<'_> {
     /// [`ReadError`] where the region itself can't be read.
     pub fn report(&self) -> Result<Report, ReadError> {
         let now = Now::read();
-        let snapshot = self.reader.snapshot()?;
+        let mut snapshot = self.reader.snapshot()?;
         let evidence = self.reader.evidence()?;
+        // A copy is away from its directory: others of its name need not have anything to do with it.
+        let is_copy = snapshot.region.verdict == Verdict::Copy;
+        if let Some(case) = self.case {
+            told_by(case, &mut snapshot.region);
+        }
         let region = &snapshot.region;
         let died_of = died_of(region, &evidence);
-        let lives = Lives::of(self.directories, region);
+        let lives = if is_copy { Lives::default() } else { Lives::of(self.directories, region) };
         let headline = headline(region, &evidence, &died_of, now, lives.crashes);
         let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
         let found = self.recorded.map(|recorded| history::read(recorded, end_ns));
@@ -86,6 +94,7 @@ impl Subject<'_> {
             died_of,
             successor,
             evidence: basis,
+            from_case: self.case.is_some(),
             timeline,
             unfinished,
             extremes,
@@ -146,10 +155,6 @@ struct Lives {
 
 impl Lives {
     fn of(directories: &Directories, region: &RegionInfo) -> Self {
-        // A copy is away from its directory: others of its name need not have anything to do with it.
-        if region.verdict == Verdict::Copy {
-            return Self::default();
-        }
         let archived = directories.archived(Some(&region.name));
         let scan = directories.scan();
         let mut lives = Self::default();
@@ -172,6 +177,17 @@ impl Lives {
             }
         }
         lives
+    }
+}
+
+/// What a case says of the region whose copy it holds.
+fn told_by(case: &Manifest, region: &mut RegionInfo) {
+    let verdicts = [Verdict::Crashed, Verdict::Closed];
+    if let Some(verdict) = verdicts.into_iter().find(|verdict| verdict.as_str() == case.verdict) {
+        region.verdict = verdict;
+    }
+    if region.verdict == Verdict::Crashed {
+        region.cause = case.cause.as_deref().and_then(Cause::from_word);
     }
 }
 

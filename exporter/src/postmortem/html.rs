@@ -68,7 +68,8 @@ pub fn page(report: &Report) -> String {
     report.charts.iter().for_each(|chart| page.chart(chart));
     page.section("Last values at an extreme", entries(&report.extremes, "none", words::extreme));
     page.0.push_str("<div class=\"inferred\">");
-    page.section("What it may mean (inferred, not known)", report.may_mean.iter().cloned());
+    let nothing = report.may_mean.is_empty().then(|| "nothing is inferred".to_owned());
+    page.section("What it may mean (inferred, not known)", report.may_mean.iter().cloned().chain(nothing));
     page.section("The data does not tell", report.not_linked.iter().cloned());
     page.0.push_str("</div>\n");
     page.0.push_str("</body></html>\n");

@@ -56,6 +56,8 @@ pub struct Report {
     pub memory: Option<Memory>,
     /// What became of its name afterwards.
     pub successor: Option<Successor>,
+    /// Whether it was made of a case.
+    pub from_case: bool,
     /// What all this stands on.
     pub evidence: Basis,
     /// What happened, in order.

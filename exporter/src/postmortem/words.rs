@@ -176,6 +176,7 @@ pub(crate) fn successor(report: &Report) -> String {
                 next.verdict
             )
         }
+        None if report.from_case => "not known: this is a case".to_owned(),
         None if report.headline.verdict == Verdict::Copy => "not known: this is a copy".to_owned(),
         None => "no".to_owned(),
     }

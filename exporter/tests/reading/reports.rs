@@ -4,6 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::Value as Json;
+use tachograph_exporter::case::{self, Case};
 use tachograph_exporter::postmortem::{Report, Subject, UnfinishedState, first_of_newest_burst, page};
 use tachograph_exporter::{Directories, RegionReader, Verdict};
 use tachograph_layout::{
@@ -16,7 +17,7 @@ use crate::evidence::{SECOND, TICK, bytes, note, region};
 fn report_on(path: &Path) -> Report {
     let directories = Directories::from_args(vec![path.parent().unwrap().to_owned()]);
     let reader = RegionReader::open(path).unwrap();
-    Subject { reader: &reader, directories: &directories, recorded: None }.report().unwrap()
+    Subject { reader: &reader, directories: &directories, recorded: None, case: None }.report().unwrap()
 }
 
 fn report(region: &Region) -> Report {
@@ -119,6 +120,7 @@ fn json_says_what_the_text_says() {
         "memory",
         "successor",
         "evidence",
+        "from_case",
         "timeline",
         "unfinished",
         "stopped_first",
@@ -255,7 +257,7 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     let reader = first_of_newest_burst(&directories()).expect("a crash");
     assert_eq!(reader.uuid(), first);
     let found = directories();
-    let report = Subject { reader: &reader, directories: &found, recorded: None }.report().unwrap();
+    let report = Subject { reader: &reader, directories: &found, recorded: None, case: None }.report().unwrap();
     let burst = report.headline.burst.as_ref().expect("a burst");
     assert_eq!((burst.deaths, burst.is_first), (3, true));
     let next = report.successor.as_ref().expect("it started again");
@@ -264,8 +266,30 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     // What the archive dropped between the first and the newest is counted by its own note.
     let line = format!("x {} 50 {}\n", TICK.realtime_ns + 40 * 60 * SECOND, TICK.realtime_ns + 30 * 60 * SECOND);
     std::fs::write(archive.join(".mc-0.bursts"), line).unwrap();
-    let report = Subject { reader: &reader, directories: &found, recorded: None }.report().unwrap();
+    let report = Subject { reader: &reader, directories: &found, recorded: None, case: None }.report().unwrap();
     assert_eq!(report.headline.burst.map(|burst| burst.deaths), Some(50));
+}
+
+#[test]
+fn a_case_tells_how_it_ended_and_its_copy_need_not() {
+    let mut killed = Region::full("mc-0");
+    killed.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
+    let directory = directory();
+    let place = directory.path().join("place");
+    std::fs::create_dir(&place).unwrap();
+    lock_file(&place, "mc-0");
+    let reader = RegionReader::open(&killed.write(&place)).unwrap();
+    let path = directory.path().join("mc-0.case.tar.gz");
+    case::write(&reader, None, &path).unwrap();
+    let case = Case::open(&path).unwrap();
+    let (copy, directories) = (case.region().unwrap(), Directories::from_args(vec![place]));
+    let subject = Subject { reader: &copy, directories: &directories, recorded: None, case: None };
+    assert!(!subject.report().unwrap().headline.died, "the copy alone does not know");
+    let report = Subject { case: Some(case.manifest()), ..subject }.report().unwrap();
+    assert!(
+        report.found() && report.to_string().starts_with("mc-0 crashed at ") && report.to_string().contains("(killed)")
+    );
+    assert!(report.to_string().contains("not known: this is a case"), "{report}");
 }
 
 /// Everything that renders, of a file that may be anything; says whether it was a region at all.
@@ -275,7 +299,8 @@ fn render(bytes: &[u8]) -> bool {
     std::fs::write(&path, bytes).unwrap();
     let Ok(reader) = RegionReader::open(&path) else { return false };
     let directories = Directories::from_args(vec![directory.path().to_owned()]);
-    let Ok(report) = (Subject { reader: &reader, directories: &directories, recorded: None }).report() else {
+    let Ok(report) = (Subject { reader: &reader, directories: &directories, recorded: None, case: None }).report()
+    else {
         return false;
     };
     let text = report.to_string();

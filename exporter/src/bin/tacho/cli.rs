@@ -272,13 +272,14 @@ Examples:
   tacho postmortem                         the first crash of the newest burst
   tacho postmortem mc-0@crash              the newest crash of that name
   tacho postmortem mc-0                    of a living one: what would be said now
+  tacho postmortem ./mc-0.case.tar.gz      a case: the region and its last minutes, from any machine
   tacho postmortem ./mc-0-crash.tacho --html > report.html
 
 The minutes before stand in the recording of `tacho serve --recorder.dir=DIR`; without one those parts say so.
 Exit 0: nothing is wrong. Exit 1: it crashed, hangs, or its file is damaged.")]
 pub(crate) struct Postmortem {
-    /// A name, name@crash (its newest crash), or the path of a region file; without it, the first crash of the newest
-    /// burst
+    /// A name, name@crash (its newest crash), or the path of a region file or a case; without it, the first crash of the
+    /// newest burst
     pub(crate) region: Option<String>,
     /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
     #[arg(long = "recorder.dir", value_name = "DIR")]

@@ -1,8 +1,10 @@
 //! `tacho postmortem`: the report on what died, as text, JSON or one HTML page.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tachograph_exporter::case::{self, Case};
 use tachograph_exporter::postmortem::{self, Report, Subject};
 use tachograph_exporter::recording::{RecordedRegion, Recordings};
 use tachograph_exporter::{Directories, RegionReader};
@@ -15,13 +17,20 @@ pub(crate) fn run(args: &Postmortem) -> ExitCode {
     // Each region is a file held open, and all lives of a name are looked at.
     raise_open_files();
     let directories = args.directories.open();
+    if let Some(path) = args.region.as_deref().map(Path::new).filter(|path| case::is_case(path)) {
+        return match on_case(args, path, &directories) {
+            Ok(code) => code,
+            Err(error) => output::fail_as(error.as_ref(), args.json),
+        };
+    }
     let reader = match find(args, &directories) {
         Ok(Some(reader)) => reader,
         Ok(None) => return nothing(args, &directories),
         Err(error) => return output::fail_as(error.as_ref(), args.json),
     };
     let recorded = recording(args, &reader);
-    let report = Subject { reader: &reader, directories: &directories, recorded: recorded.as_ref() }.report();
+    let report =
+        Subject { reader: &reader, directories: &directories, recorded: recorded.as_ref(), case: None }.report();
     match report {
         Ok(report) => show(args, &report),
         Err(error) => output::fail_as(&error, args.json),
@@ -35,6 +44,18 @@ fn find(args: &Postmortem, directories: &Directories) -> Found {
         Some(region) => Ok(Some(directories.resolve(region)?)),
         None => Ok(postmortem::first_of_newest_burst(directories)),
     }
+}
+
+/// A case holds all that is needed: the region's copy, and its recording.
+fn on_case(args: &Postmortem, path: &Path, directories: &Directories) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let case = Case::open(path)?;
+    case.problems().iter().for_each(|problem| output::say(&format!("{}: {problem}", path.display())));
+    let reader = case.region()?;
+    let recordings = case.recordings()?;
+    let recorded = recordings.of_uuid(reader.uuid());
+    let mut report = Subject { reader: &reader, directories, recorded, case: Some(case.manifest()) }.report()?;
+    report.headline.path = path.display().to_string();
+    Ok(show(args, &report))
 }
 
 /// Prints a report, and ends with what it found.

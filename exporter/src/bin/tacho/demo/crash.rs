@@ -91,7 +91,8 @@ pub(super) async fn demo(args: &Demo) -> Result<(), DemoError> {
     let _ = serving.await;
 
     let recordings = Recordings::open(recorded.path())?;
-    let report = Subject { reader: &reader, directories: &directories, recorded: recordings.of_uuid(reader.uuid()) };
+    let recorded = recordings.of_uuid(reader.uuid());
+    let report = Subject { reader: &reader, directories: &directories, recorded, case: None };
     let report = report.report()?;
     if args.json {
         say(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default()));
