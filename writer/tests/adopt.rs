@@ -147,6 +147,7 @@ fn every_kind_that_counts_goes_on_and_every_level_begins_anew() {
     let (requests_created, late_created) = created(path, 0);
     assert!(requests_created >= family_created && requests_created < second.created_realtime_ns);
     assert!(late_created > second.created_realtime_ns && series_created < second.created_realtime_ns);
+    assert!(created(path, 1).1 < second.created_realtime_ns, "a series that goes on is as old as it was");
     let adopted = region.adopted().unwrap();
     assert_eq!((adopted.predecessor, adopted.restarts, adopted.taken), (first.uuid, 1, 9));
     assert_eq!((adopted.waiting, adopted.unmatched, adopted.left), (0, 0, Vec::new()));
@@ -224,6 +225,31 @@ fn an_open_family_goes_on_set_by_set_with_its_overflow_series() {
     let region = build(dir.path());
     let open = family(&region);
     assert_eq!((open.with(["a\"\\\n"]).get(), open.with(["b"]).get()), (0, 0), "what lost its slot is gone");
+}
+
+/// A set whose slot went to another is not brought back by a restart, with the total of one restart before.
+#[test]
+fn a_total_that_was_taken_and_lost_does_not_come_back() {
+    let dir = memory_dir();
+    let rules = OpenRules::new(2).linger(Duration::ZERO);
+    let family = |region: &Region| -> OpenFamily<Counter, 1> {
+        region.open_family(Desc::new("app_o_total", "O"), ["peer"], rules).unwrap()
+    };
+    let region = build(dir.path());
+    family(&region).with(["a"]).add(5);
+    let dir = killed(&region);
+    let region = build(dir.path());
+    let open = family(&region);
+    let b = open.with(["b"]);
+    let a = open.with(["a"]);
+    assert_eq!(a.get(), 5);
+    drop(a);
+    let c = open.with(["c"]);
+    assert!(!c.is_overflow(), "it has the slot of `a`");
+    let dir = killed(&region);
+    drop((b, c));
+    let region = build(dir.path());
+    assert_eq!(family(&region).with(["a"]).get(), 0);
 }
 
 #[test]
