@@ -399,6 +399,7 @@ impl RegionReader {
             host: printable(&header.host()),
             version: printable(&header.version()),
             build_id: header.build_id(),
+            predecessor: header.predecessor_uuid,
             restarts: header.restarts,
             capacity: Capacity {
                 series: usage(word(Control::SERIES_USED), SectionKind::Series),

@@ -347,6 +347,10 @@ pub struct RegionInfo {
     pub version: String,
     /// The executable's build id, in hexadecimal.
     pub build_id: String,
+    /// The region whose counters it continues; zero where none. That one's totals are in this one, now or once its process
+    /// registers them: who adds regions up must not count both.
+    #[serde(serialize_with = "hex")]
+    pub predecessor: [u8; 16],
     /// How often its lineage was restarted with counters continued.
     pub restarts: u64,
     /// What is used of what it holds.

@@ -111,12 +111,18 @@ fn the_controller_goes_on_after_kill_9_under_load() {
     let load =
         ["--acks", "--adopt", "--meetings", "10", "--connections-per-meeting", "4", "--rate", "5000", "--churn", "50"];
     let mut before: Option<Exposition> = None;
-    for life in 0..3 {
+    let mut uuid = serde_json::Value::from("0".repeat(32));
+    for life in 0..3_u64 {
         let mut controller =
             Controller::start(folder.path(), "mc-adopt", &[&load[..], &["--seed", &life.to_string()]].concat());
         eventually("the first acks", Duration::from_secs(20), || (controller.lines() > 20).then_some(()));
         controller.process.signal(Signal::SIGKILL);
         assert_eq!(controller.process.wait(Duration::from_secs(10)), None, "it ended by the signal");
+        let listed = tacho(&["ls", "--json", "--region-dir", folder.path().to_str().expect("UTF-8 path")]);
+        let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+        let region = &listed["regions"][0];
+        assert_eq!((&region["predecessor"], &region["restarts"]), (&uuid, &serde_json::Value::from(life)));
+        uuid = region["uuid"].clone();
         let shown = show(folder.path(), "mc-adopt");
         let acks = controller.last_acks();
         assert!(acks.values().any(|bounds| bounds.done > 0), "the load was running");
