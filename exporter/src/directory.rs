@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::case::{self, Case, CaseError};
 use crate::content::{self, Content};
 use crate::region_file::is_region_name;
 use crate::{OpenError, ReadError, RegionReader, Verdict};
@@ -96,6 +97,9 @@ pub enum ResolveError {
     /// The file is there and can't be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The case is there and can't be used.
+    #[error(transparent)]
+    Case(#[from] CaseError),
     /// The file was opened, and its verdict can't be told.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -197,11 +201,14 @@ impl Directories {
     }
 
     /// Opens what a user calls REGION: a name, `name@crash` (the newest crash of that name, archived or in place), or
-    /// the path of any region file.
+    /// the path of any region file or of a case, whose copy of the region it then is.
     ///
     /// # Errors
     /// [`ResolveError`] saying what was looked for, and where.
     pub fn resolve(&self, region: &str) -> Result<Arc<RegionReader>, ResolveError> {
+        if case::is_case(Path::new(region)) {
+            return Ok(Arc::new(Case::open(Path::new(region))?.into_region()?));
+        }
         if region.contains('/') {
             return Ok(Arc::new(RegionReader::open(Path::new(region))?));
         }

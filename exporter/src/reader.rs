@@ -70,6 +70,8 @@ pub enum ReadError {
 pub struct RegionReader {
     file: RegionFile,
     cache: Mutex<Cache>,
+    /// Where a case was unpacked to: goes with the reader.
+    _unpacked: Option<tempfile::TempDir>,
 }
 
 /// What one snapshot leaves for the next.
@@ -111,7 +113,13 @@ impl RegionReader {
     /// # Errors
     /// [`OpenError`] saying what was found and what is supported.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { file: RegionFile::open(path)?, cache: Mutex::default() })
+        Ok(Self { file: RegionFile::open(path)?, cache: Mutex::default(), _unpacked: None })
+    }
+
+    /// The same, of a file that stands in a directory of its own, which goes when the reader does.
+    pub(crate) fn keeping(mut self, directory: tempfile::TempDir) -> Self {
+        self._unpacked = Some(directory);
+        self
     }
 
     /// Where the region was opened.

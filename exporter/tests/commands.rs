@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tachograph::Region;
+use tachograph_exporter::Directories;
+use tachograph_exporter::recording::{Recorder, RecorderConfig, Tier};
 
 fn directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("tacho-commands-").tempdir_in("/dev/shm").expect("a tmpfs")
@@ -26,7 +28,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).expect("UTF-8")
 }
 
-fn json(directory: &Path, args: &[&str]) -> Json {
+fn json_of(directory: &Path, args: &[&str]) -> Json {
     let output = tacho(directory, &[args, &["--json"]].concat());
     assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
     let json: Json = serde_json::from_slice(&output.stdout).expect("one JSON object");
@@ -48,7 +50,7 @@ fn a_snapshot_is_whole_or_not_there_and_two_of_them_are_compared() {
     let (before, after) = (directory.path().join("before"), directory.path().join("after"));
     let path = |path: &Path| path.display().to_string();
 
-    let copied = json(directory.path(), &["snapshot", "mc-0", "-o", &path(&before)]);
+    let copied = json_of(directory.path(), &["snapshot", "mc-0", "-o", &path(&before)]);
     assert_eq!((&copied["region"], &copied["verdict"]), (&"mc-0".into(), &"running".into()));
     assert_eq!(copied["bytes"], before.metadata().expect("the copy").len());
 
@@ -70,7 +72,7 @@ fn a_snapshot_is_whole_or_not_there_and_two_of_them_are_compared() {
     files.sort();
     assert_eq!(files, ["after", "before", "mc-0.lock", "mc-0.tacho"]);
 
-    let diff = json(directory.path(), &["diff", &path(&before), &path(&after)]);
+    let diff = json_of(directory.path(), &["diff", &path(&before), &path(&after)]);
     assert_eq!((&diff["same_region"], &diff["a"]["verdict"]), (&true.into(), &"copy".into()));
     let change = |name: &str| {
         let changes = diff["changed"].as_array().expect("a list");
@@ -111,7 +113,7 @@ fn a_watch_shows_rates_from_its_second_line_on() {
     assert_eq!(cells(lines[1])[1..], ["N/A", "4"]);
     assert!(cells(lines[3])[1].parse::<f64>().expect("a rate") > 1.0, "{text}");
 
-    let line = json(directory.path(), &["watch", "mc-0", "mc_depth", "--count", "1"]);
+    let line = json_of(directory.path(), &["watch", "mc-0", "mc_depth", "--count", "1"]);
     assert_eq!((&line["series"][0]["name"], &line["series"][0]["value"]), (&"mc_depth".into(), &4.0.into()));
     let nothing = tacho(directory.path(), &["watch", "mc-0", "mc_typo"]);
     assert!(stderr(&nothing).contains("mc_typo matches no metric of mc-0"), "{}", stderr(&nothing));
@@ -123,4 +125,47 @@ fn a_watch_shows_rates_from_its_second_line_on() {
     let dead = tacho(directory.path(), &["watch", "mc-0", "mc_depth"]);
     assert!(stderr(&dead).contains("mc-0 is closed: these are its last values"), "{}", stderr(&dead));
     assert!(stdout(&dead).trim_end().ends_with('4'), "{}", stdout(&dead));
+}
+
+#[test]
+fn a_moment_of_the_recording_and_a_case_are_compared_with_now() {
+    let directory = directory();
+    let (dir, recorded) = (directory.path(), directory.path().join("recorder"));
+    let region = Region::builder("mc-0").dir(dir).build().expect("a region");
+    let served = region.counter("mc_served_total", "Served").expect("room");
+    served.add(5);
+    let tiers = vec![Tier { interval: Duration::from_millis(50), keep: Duration::from_secs(60) }];
+    let config = RecorderConfig { tiers, ..RecorderConfig::new(&recorded) };
+    let recorder = Recorder::start(config, Directories::from_args(vec![dir.to_owned()])).expect("it records");
+    let recorder_dir = recorded.display().to_string();
+    let diff = |a: &str| tacho(dir, &["diff", a, "mc-0", "--json", "--recorder.dir", &recorder_dir]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while diff("mc-0@now").status.code() != Some(0) {
+        assert!(std::time::Instant::now() < deadline, "nothing was recorded: {}", stderr(&diff("mc-0@now")));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let then = jiff::Timestamp::now();
+    served.add(30);
+    let output = diff(&format!("mc-0@{then}"));
+    let json: Json = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+    let change = json["changed"].as_array().expect("a list").iter().find(|one| one["name"] == "mc_served_total");
+    assert_eq!(change.expect("it changed")["change"], 30.0);
+    assert_eq!(json["same_region"], true);
+    let before = diff("mc-0@2020-01-01T00:00:00Z");
+    assert!(stderr(&before).contains("nothing of mc-0 is recorded just before 2020-01-01"), "{}", stderr(&before));
+    let wrong = diff("mc-0@yesterday");
+    assert!(stderr(&wrong).contains("is no time: give -30s"), "{}", stderr(&wrong));
+    let no_crash = diff("mc-0@crash-10s");
+    assert!(stderr(&no_crash).contains("no crash of region mc-0"), "{}", stderr(&no_crash));
+    drop(recorder);
+
+    // Every command opens a case.
+    let case = dir.join("mc-0.case.tar.gz").display().to_string();
+    assert_eq!(tacho(dir, &["case", "mc-0", "-o", &case]).status.code(), Some(0));
+    served.add(1);
+    let shown = json_of(dir, &["show", &case]);
+    assert_eq!((&shown["region"]["name"], &shown["region"]["verdict"]), (&"mc-0".into(), &"copy".into()));
+    let diff = json_of(dir, &["diff", &case, "mc-0"]);
+    assert_eq!((&diff["changed"][0]["name"], &diff["changed"][0]["change"]), (&"mc_served_total".into(), &1.0.into()));
+    assert_eq!(tacho(dir, &["verify", &case]).status.code(), Some(0));
 }

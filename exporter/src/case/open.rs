@@ -141,6 +141,14 @@ impl Case {
         RegionReader::open(&self.directory.path().join(REGION))
     }
 
+    /// The copy of the region, for who needs nothing else of the case.
+    ///
+    /// # Errors
+    /// As [`Case::region`].
+    pub fn into_region(self) -> Result<RegionReader, OpenError> {
+        Ok(self.region()?.keeping(self.directory))
+    }
+
     /// The recording of the region's last minutes; empty where it was not recorded.
     ///
     /// # Errors

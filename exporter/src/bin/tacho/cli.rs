@@ -224,7 +224,7 @@ Examples:
   tacho show ./mc-0.tacho --format prom     any region file, in Prometheus' text format
   tacho show mc-0 --json")]
 pub(crate) struct Show {
-    /// A name, name@crash (its newest crash), or the path of a region file
+    /// A name, name@crash (its newest crash), or the path of a region file or a case
     pub(crate) region: String,
     /// Form of the output
     #[arg(long, value_name = "FORMAT", default_value = "table", conflicts_with = "json")]
@@ -257,7 +257,7 @@ Examples:
 
 Exit 0: nothing is wrong. Exit 1: each finding was printed.")]
 pub(crate) struct Verify {
-    /// A name, name@crash (its newest crash), or the path of a region file
+    /// A name, name@crash (its newest crash), or the path of a region file or a case
     pub(crate) region: String,
     #[command(flatten)]
     pub(crate) directories: Directories,
@@ -304,7 +304,7 @@ Counters and histograms are shown a second, since the line before: the first lin
 percentile of what was observed in between, as the upper bound of its bucket.
 Ends when the region's writer dies (exit 1), with its last values.")]
 pub(crate) struct Watch {
-    /// A name, name@crash (its newest crash), or the path of a region file
+    /// A name, name@crash (its newest crash), or the path of a region file or a case
     pub(crate) region: String,
     /// Metrics to show: a name or a glob, with labels where needed: NAME{LABEL=\"VALUE\"}
     #[arg(required = true, value_name = "METRIC")]
@@ -335,13 +335,19 @@ Examples:
   tacho diff mc-0@crash mc-0               the last values of the crash, beside the ones of now
   tacho diff before.tacho after.tacho      two copies, made by `tacho snapshot`
   tacho diff mc-0 mc-1 --filter 'mc_*_total'
+  tacho diff mc-0@-5m mc-0                 five minutes ago, from the recording, beside now
+  tacho diff mc-0@crash-1m mc-0@crash      what changed in the last minute before a crash
 
+REGION@TIME is the last sample that was recorded until then: @-30s, @2026-11-25T03:12:00Z, @crash-10s.
 Histograms are compared by count, sum and two quantiles, as the upper bounds of their buckets.")]
 pub(crate) struct Diff {
-    /// A name, name@crash (its newest crash), or the path of a region file
+    /// A name, name@crash (its newest crash), name@TIME (out of its recording), or the path of a region file or a case
     pub(crate) a: String,
     /// What to compare it with: likewise
     pub(crate) b: String,
+    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
+    #[arg(long = "recorder.dir", value_name = "DIR")]
+    pub(crate) recorder_dir: Option<PathBuf>,
     /// Only metrics whose names match: * is any text, ? one character
     #[arg(long, value_name = "GLOB")]
     pub(crate) filter: Option<String>,
@@ -361,7 +367,7 @@ Examples:
 
 Nothing is overwritten, and after a failure no file is left.")]
 pub(crate) struct Snapshot {
-    /// A name, name@crash (its newest crash), or the path of a region file
+    /// A name, name@crash (its newest crash), or the path of a region file or a case
     pub(crate) region: String,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
@@ -382,7 +388,7 @@ Examples:
 The recorder writes one of each crash by itself, into DIR/cases. `tar tf` opens it anywhere.
 Nothing is overwritten, and after a failure no file is left.")]
 pub(crate) struct Case {
-    /// A name, name@crash (its newest crash), or the path of a region file
+    /// A name, name@crash (its newest crash), or the path of a region file or a case
     pub(crate) region: String,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]

@@ -1,20 +1,26 @@
 //! `tacho diff`: what is different between two regions, copies or moments.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use tachograph_exporter::diff::{Diff, Pair};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::Now;
+use tachograph_exporter::moment::Moment;
+use tachograph_exporter::recording::{RecordedRegion, Recordings};
 use tachograph_exporter::table::{self, Table};
 use tachograph_exporter::{Directories, Snapshot};
 
 use crate::cli;
+use crate::history::recorder_directory;
 use crate::output;
 
 pub(crate) fn run(args: &cli::Diff) -> ExitCode {
     let directories = args.directories.open();
-    let (a, b) = match side(&directories, &args.a).and_then(|a| Ok((a, side(&directories, &args.b)?))) {
+    let recorder_dir = recorder_directory(args.recorder_dir.as_deref());
+    let side = |region: &str| side(&directories, &recorder_dir, region);
+    let (a, b) = match side(&args.a).and_then(|a| Ok((a, side(&args.b)?))) {
         Ok(sides) => sides,
         Err(error) => return output::fail_as(error.as_ref(), args.json),
     };
@@ -36,10 +42,63 @@ pub(crate) fn run(args: &cli::Diff) -> ExitCode {
 
 type Side = (Snapshot, u64);
 
-fn side(directories: &Directories, region: &str) -> Result<Side, Box<dyn std::error::Error>> {
+fn side(directories: &Directories, recorder_dir: &Path, region: &str) -> Result<Side, Box<dyn std::error::Error>> {
+    if let Some((name, time)) = region.split_once('@').filter(|(_, time)| *time != "crash" && !region.contains('/')) {
+        // `@crash-10s` counts from the crash, all else stands for itself.
+        let time = if time.starts_with("crash") { &region[name.len()..] } else { time };
+        return recorded(directories, recorder_dir, name, time.parse()?);
+    }
     let snapshot = directories.resolve(region)?.snapshot()?;
     let at_ns = snapshot.region.at_ns(Now::read().realtime_ns);
     Ok((snapshot, at_ns))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{directory}: nothing of {name} is recorded just before {at}{since}; `tacho serve --recorder.dir` records")]
+struct NotRecorded {
+    directory: String,
+    name: String,
+    at: String,
+    since: String,
+}
+
+/// The last sample until a moment.
+fn recorded(
+    directories: &Directories,
+    recorder_dir: &Path,
+    name: &str,
+    moment: Moment,
+) -> Result<Side, Box<dyn std::error::Error>> {
+    let recordings = Recordings::open(recorder_dir)?;
+    for problem in recordings.problems() {
+        output::say(&format!("{}: {}", problem.path.display(), problem.error));
+    }
+    let crash = match moment {
+        Moment::FromCrash(_) => Some(directories.resolve(&format!("{name}@crash"))?.info()?),
+        _ => None,
+    };
+    let at_ns = moment.at(Now::read().realtime_ns, crash.as_ref().map(|crash| crash.last_sign_ns()))?;
+    let of_crash = |uuid: [u8; 16]| crash.as_ref().is_none_or(|crash| crash.uuid == uuid);
+    let regions = recordings.named(name).rev().filter(|region| of_crash(region.origin().region_uuid()));
+    let regions: Vec<&RecordedRegion> = regions.collect();
+    for region in &regions {
+        // Of the finest span that reaches so far; a window from there on is short.
+        let reach = region.spans().iter().filter(|span| span.first_ns <= at_ns).map(|span| span.interval_ns).min();
+        let Some(interval_ns) = reach else { continue };
+        let last_ns = region.spans().iter().map(|span| span.last_ns).max().unwrap_or(at_ns).min(at_ns);
+        let mut window = region.window(last_ns.saturating_sub(interval_ns.saturating_mul(10)), at_ns);
+        let mut last = None;
+        while let Some(sample) = window.next_sample() {
+            last = Some((sample.snapshot.clone(), sample.realtime_ns));
+        }
+        if let Some(side) = last {
+            return Ok(side);
+        }
+    }
+    let first = regions.iter().flat_map(|region| region.spans()).map(|span| span.first_ns).min();
+    let since = first.map_or_else(String::new, |first| format!(" (from {} on, it is)", table::moment(first)));
+    let (directory, at) = (recorder_dir.display().to_string(), table::moment(at_ns));
+    Err(NotRecorded { directory, name: name.to_owned(), at, since }.into())
 }
 
 fn text(diff: &Diff) -> String {
