@@ -132,28 +132,44 @@ mod models {
         write_stamped(|n| slot.get(n), number, &[0, number * 10, number * 100])
     }
 
-    /// MODELS(stamp-begin), MODELS(stamp-end): two writers in the same slot, and a reader.
+    /// A copy is whole, whatever stands in it; its number.
+    fn read(slot: &[AtomicU64; 3]) -> Option<u64> {
+        let mut copy = [0; 3];
+        let number = read_stamped(|n| slot.get(n), &mut copy)?;
+        assert_eq!(copy, [number, number * 10, number * 100]);
+        Some(number)
+    }
+
+    /// MODELS(stamp-begin): a record that is written over while it is copied.
     #[test]
     fn a_record_is_read_whole_or_not_at_all() {
+        loom::model(|| {
+            let slot: Arc<[AtomicU64; 3]> = Arc::default();
+            assert!(write(&slot, 1));
+            let writer = {
+                let slot = Arc::clone(&slot);
+                thread::spawn(move || assert!(write(&slot, 2), "the slot is free"))
+            };
+            let found = read(&slot);
+            assert!(matches!(found, None | Some(1 | 2)));
+            writer.join().expect("no panic");
+            assert_eq!(read(&slot), Some(2));
+        });
+    }
+
+    /// MODELS(stamp-end): two writers that come to the same slot.
+    #[test]
+    fn two_writers_never_mix() {
         loom::model(|| {
             let slot: Arc<[AtomicU64; 3]> = Arc::default();
             let writers = [1, 2].map(|number| {
                 let slot = Arc::clone(&slot);
                 thread::spawn(move || write(&slot, number))
             });
-            let read = || {
-                let mut copy = [0; 3];
-                let number = read_stamped(|n| slot.get(n), &mut copy);
-                if let Some(number) = number {
-                    assert_eq!(copy, [number, number * 10, number * 100]);
-                }
-                number
-            };
-            read();
+            read(&slot);
             let written = writers.map(|writer| writer.join().expect("no panic"));
-            let last = if written[1] { 2 } else { 1 };
             assert!(written[0] || written[1], "one of them was written");
-            assert_eq!(read(), Some(last), "the newest that was written stands");
+            assert_eq!(read(&slot), Some(if written[1] { 2 } else { 1 }), "the newest that was written stands");
         });
     }
 }
