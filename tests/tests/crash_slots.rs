@@ -57,10 +57,12 @@ fn run(dir: &Path, hooks: &str, death: &str, signals: &[Signal]) -> End {
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says that it is ready");
         assert!(line.starts_with("ready"), "{death}: {line:?}");
         for (index, &signal) in signals.iter().enumerate() {
-            // The one before is delivered before the next is sent: the same signal would be merged with it.
+            // The one before is delivered, and its handler done, before the next is sent: the same signal would be merged
+            // with it, or go to another thread.
             let pending = || {
                 let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                status.lines().any(|line| line.starts_with("ShdPnd:") && !line.ends_with("0000000000000000"))
+                let set = |line: &str| line.starts_with("ShdPnd:") || line.starts_with("SigBlk:");
+                status.lines().any(|line| set(line) && !line.ends_with("0000000000000000"))
             };
             while index > 0 && pending() {
                 std::thread::yield_now();
@@ -112,6 +114,9 @@ fn fatal(death: &str, signals: &[Signal], expected: Signal) -> End {
     end
 }
 
+/// More than the victim is large.
+const EXECUTABLE: u64 = 1 << 30;
+
 /// What the kernel calls the main thread of the victim.
 const MAIN: &str = "crash_victim";
 
@@ -138,6 +143,11 @@ fn faults_of_the_main_thread() {
         assert!(in_main(&end), "{death}: {:?}", end.fatal());
         assert_eq!(end.evidence.panics.seen, 0, "{death}");
         assert_eq!(end.state, "Live", "{death}");
+        let frames = &end.fatal().frames;
+        assert!(frames.len() >= 5, "{death}: main has callers: {frames:?}");
+        // They are addresses of code: those of the executable lie below its end, most of them are there.
+        let own = frames.iter().filter(|frame| frame.offset.is_some_and(|offset| offset < EXECUTABLE)).count();
+        assert!(own >= 3, "{death}: {frames:?}");
         if signal == Signal::SIGSEGV {
             assert_eq!(end.fatal().address, Some(NOWHERE as u64));
             assert_eq!(end.fatal().code_name.as_deref(), Some("SEGV_MAPERR"));
@@ -159,6 +169,9 @@ fn a_stack_overflow_is_recorded_and_std_says_its_message() {
         let end = fatal_overflow(death);
         assert!(end.stderr.contains("has overflowed its stack"), "{death}: {}", end.stderr);
         assert_eq!(end.fatal().by.thread_name, thread);
+        let frames = &end.fatal().frames;
+        assert_eq!(frames.len(), 64, "{death}: as many as there is room for");
+        assert_eq!(frames[10], frames[11], "{death}: of one function that calls itself");
         assert_eq!(end.fatal().name, "SIGSEGV", "the fault, not the abort that std makes of it");
     }
 }

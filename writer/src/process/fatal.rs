@@ -10,7 +10,7 @@ use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use rustix::time::ClockId;
-use tachograph_layout::{CrashSlots, publish};
+use tachograph_layout::{CrashSlots, FatalRecord, publish};
 
 use super::{Attached, attached, frames, thread};
 use crate::activity;
@@ -23,12 +23,15 @@ const SIGNALS: [c_int; 7] =
 
 /// What was there before us, for each of [`SIGNALS`]; set before our handler is.
 static BEFORE: [Before; SIGNALS.len()] =
-    [const { Before { action: OnceLock::new(), gone: AtomicBool::new(false) } }; SIGNALS.len()];
+    [const { Before { action: OnceLock::new(), gone: AtomicBool::new(false), mends: AtomicBool::new(false) } };
+        SIGNALS.len()];
 
 struct Before {
     action: OnceLock<libc::sigaction>,
     /// Whether the earlier handler removed itself: then the default is what was there.
     gone: AtomicBool,
+    /// Whether the earlier handler ever mended a fault: then it may do so often, and no stack is walked any more.
+    mends: AtomicBool,
 }
 
 /// The thread that is just recording; 0 where none is.
@@ -77,7 +80,7 @@ fn set_action(signal: c_int, action: &libc::sigaction) -> bool {
     unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) == 0 }
 }
 
-fn set_default(signal: c_int) {
+pub(super) fn set_default(signal: c_int) {
     // SAFETY: all zero is an action: the default one, without flags, with an empty mask.
     let default = unsafe { std::mem::zeroed::<libc::sigaction>() };
     set_action(signal, &default);
@@ -108,7 +111,7 @@ fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     if handler == libc::SIG_IGN && from.sent && !from.is_abort(signal) {
         return;
     }
-    record(signal, &from, context, me);
+    record(signal, &from, context, me, !before.mends.load(Ordering::Relaxed));
     match handler {
         libc::SIG_DFL => die(signal, info),
         // The kernel ignores nothing that it raises itself; and abort() sets the default itself.
@@ -150,12 +153,14 @@ fn lived(signal: c_int, from: &Origin, before: &Before, me: u64) {
         return;
     }
     take_back(me);
+    before.mends.store(true, Ordering::Relaxed);
     if now == libc::SIG_DFL
         && let Some(action) = before.action.get()
     {
         // std's handler takes itself out for a signal that some process sent, and the process lives on. What it left
         // is the default, which is what the next such signal meets: with a record of it.
         before.gone.store(true, Ordering::Relaxed);
+        before.mends.store(false, Ordering::Relaxed);
         set_action(signal, &ours(action));
     }
 }
@@ -209,19 +214,26 @@ impl Origin {
     }
 }
 
-/// How long a thread that dies waits for another one that is recording: dying at once would cut it short.
-const PATIENCE: u32 = 200;
+/// How many milliseconds a thread that dies waits for another one that is recording: dying at once would cut it short.
+const PATIENCE: u32 = 2_000;
 
 /// Records the signal in every region in use whose fatal slot is free.
 #[inline(never)]
-fn record(signal: c_int, from: &Origin, context: *mut c_void, me: u64) {
+fn record(signal: c_int, from: &Origin, context: *mut c_void, me: u64, frames: bool) {
     for _ in 0..PATIENCE {
         // SYNC(recording): one thread at a time, and the next one finds what it wrote.
         if RECORDING.compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             let pid = rustix::process::getpid();
             let registers = Registers::of(context);
-            for region in attached().filter(|region| region.is_in_use(pid)) {
-                record_in(region, signal, from, &registers, me);
+            let regions = || attached().filter(|region| region.is_in_use(pid));
+            let recorded = regions().fold(false, |any, region| record_in(region, signal, from, &registers, me) || any);
+            if recorded && frames {
+                let mut count = 0;
+                frames::of_interrupted(registers.instruction, &SIGNALS, |address| {
+                    regions().for_each(|region| add_frame(region, me, count, address));
+                    count += 1;
+                    count < FRAMES
+                });
             }
             // SYNC(recording): see above.
             RECORDING.store(0, Ordering::Release);
@@ -232,15 +244,31 @@ fn record(signal: c_int, from: &Origin, context: *mut c_void, me: u64) {
 }
 
 const CLAIM: usize = 1;
+const FRAME_COUNT: usize = 9;
 const SENDER: usize = 13;
+const FRAMES_FROM: usize = 14;
+/// Frames that a record has room for.
+const FRAMES: usize = 64;
 
-fn record_in(region: &'static Attached, signal: c_int, from: &Origin, registers: &Registers, me: u64) {
+/// Adds a frame to the record of thread `me`.
+fn add_frame(region: &'static Attached, me: u64, index: usize, address: u64) {
+    let word = |word: usize| region.crash_word(CrashSlots::FATAL, word);
+    if let (Some(claim), Some(count), Some(frame)) = (word(CLAIM), word(FRAME_COUNT), word(FRAMES_FROM + index))
+        && claim.load(Ordering::Relaxed) == me
+    {
+        frame.store(address, Ordering::Relaxed);
+        // Relaxed: whoever reads this before the process is dead finds 0 in a frame that is not there yet.
+        count.store(index as u64 + 1, Ordering::Relaxed);
+    }
+}
+
+fn record_in(region: &'static Attached, signal: c_int, from: &Origin, registers: &Registers, me: u64) -> bool {
     let word = |word: usize| region.crash_word(CrashSlots::FATAL, word);
     // Relaxed: it decides who writes; what was written is published below.
     let free =
         word(CLAIM).is_some_and(|claim| claim.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed).is_ok());
     if !free {
-        return;
+        return false;
     }
     let name: [u64; 2] = bytemuck::cast(thread::name());
     let halves = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
@@ -260,8 +288,13 @@ fn record_in(region: &'static Attached, signal: c_int, from: &Origin, registers:
         frames::image_base(),
         halves(from.sender_pid, from.sender_uid),
     ];
-    const { assert!(std::mem::offset_of!(tachograph_layout::FatalRecord, sender_pid) == SENDER * 8) };
+    const {
+        assert!(std::mem::offset_of!(FatalRecord, frame_count) == FRAME_COUNT * 8);
+        assert!(std::mem::offset_of!(FatalRecord, sender_pid) == SENDER * 8);
+        assert!(std::mem::offset_of!(FatalRecord, frames) == FRAMES_FROM * 8);
+    };
     publish(word, &record);
+    true
 }
 
 /// The process lives on: the slots that this thread claimed are free again.
