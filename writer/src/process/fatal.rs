@@ -226,8 +226,8 @@ fn record(signal: c_int, from: &Origin, context: *mut c_void, me: u64, frames: b
             let pid = rustix::process::getpid();
             let registers = Registers::of(context);
             let regions = || attached().filter(|region| region.is_in_use(pid));
-            let recorded = regions().fold(false, |any, region| record_in(region, signal, from, &registers, me) || any);
-            if recorded && frames {
+            let recorded = regions().filter(|region| record_in(region, signal, from, &registers, me)).count();
+            if recorded > 0 && frames {
                 let mut count = 0;
                 frames::of_interrupted(registers.instruction, &SIGNALS, |address| {
                     regions().for_each(|region| add_frame(region, me, count, address));
