@@ -13,6 +13,7 @@ pub mod lineage;
 pub mod process;
 #[allow(unsafe_code)]
 pub mod raw;
+pub mod readers;
 pub mod tmpfs;
 
 /// The README's code, compiled and run.
