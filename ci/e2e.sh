@@ -3,7 +3,7 @@
 # Two tests at a time: they start processes and compare rates, and more at once only measures the machine.
 set -euo pipefail
 source "$(dirname "$0")/env.sh"
-for tool in promtool prometheus; do
+for tool in promtool prometheus victoria-metrics python3 gzip; do
     need "$tool" "./ci/install.sh"
 done
 
