@@ -26,6 +26,13 @@ expected=$(
     wanted histogram_exponential_f64 "$shapes" "bare_histogram prometheus prometheus-client"
     wanted histogram_duration_ns "$shapes" "bare_histogram prometheus metriken"
     wanted facade_counter_literal "$shapes" "metrics-exporter-prometheus"
+    wanted activity_mark "$shapes" plain_store
+    wanted note "$shapes" plain_store
+    wanted render_text "1k 10k" "memcpy prefix_itoa prometheus prometheus-client measured metrics-exporter-prometheus"
+    wanted render_text_histogram "1k 10k" "memcpy prefix_itoa prometheus prometheus-client measured metrics-exporter-prometheus"
+    wanted render_openmetrics "1k 10k" "memcpy prefix_itoa prometheus-client"
+    wanted render_protobuf "1k 10k" memcpy
+    wanted scrape_read "1k 10k" memcpy
     wanted sampled "throughput_1s throughput_50ms cpu_1s cpu_50ms p999_1s p999_50ms" unsampled
     wanted sampled "reader_1s reader_50ms" none
     wanted recorder "tick_mostly_idle tick_mixed" none

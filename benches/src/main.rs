@@ -16,6 +16,8 @@ mod histogram_exponential_f64;
 mod inputs;
 mod modes;
 mod note;
+mod render;
+mod render_peers;
 mod sampled;
 mod start;
 mod subject;
@@ -28,7 +30,7 @@ use tachograph_benches::recorder::{self, Load};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 20] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
@@ -38,6 +40,11 @@ const ROWS: [Row; 15] = [
     ("facade_counter_literal", facade_counter_literal::lines),
     ("activity_mark", activity_mark::lines),
     ("note", note::lines),
+    ("render_text", render::text),
+    ("render_text_histogram", render::text_histogram),
+    ("render_openmetrics", render::openmetrics),
+    ("render_protobuf", render::protobuf),
+    ("scrape_read", render::read),
     ("sampled", sampled::lines),
     ("recorder", recorder_lines),
     ("start", start::start),
