@@ -26,8 +26,8 @@ expected=$(
     wanted histogram_exponential_f64 "$shapes" "bare_histogram prometheus prometheus-client"
     wanted histogram_duration_ns "$shapes" "bare_histogram prometheus metriken"
     wanted facade_counter_literal "$shapes" "metrics-exporter-prometheus"
-    wanted activity_mark "$shapes" plain_store
-    wanted note "$shapes" plain_store
+    wanted activity_mark "1t 1t_64_in_turn 2t_apart" plain_store
+    wanted note 1t bare_record
     wanted render_text "1k 10k" "memcpy prefix_itoa prometheus prometheus-client measured metrics-exporter-prometheus"
     wanted render_text_histogram "1k 10k" "memcpy prefix_itoa prometheus prometheus-client measured metrics-exporter-prometheus"
     wanted render_openmetrics "1k 10k" "memcpy prefix_itoa prometheus-client"
