@@ -348,6 +348,16 @@ fn a_page_shows_markup_as_text() {
 }
 
 #[test]
+fn a_path_drives_no_terminal() {
+    let directory = directory();
+    let place = directory.path().join("a\u{1b}[2Jb");
+    std::fs::create_dir(&place).unwrap();
+    let text = report_on(&aborted().write(&place)).to_string();
+    assert!(text.contains("a\\u{1b}[2Jb"), "{text:?}");
+    assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "{text:?}");
+}
+
+#[test]
 fn ten_thousand_notes_are_bounded() {
     let mut region = aborted();
     let mut header: Header = bytemuck::pod_read_unaligned(&region.bytes[..4096]);
