@@ -30,8 +30,16 @@ fn build(dir: &Path) -> Region {
 /// As a kill at this moment would leave the region: in a directory of its own, without its writer.
 fn killed(region: &Region) -> TempDir {
     let dir = memory_dir();
-    fs::copy(region.path().unwrap(), dir.path().join("mc.tacho")).unwrap();
+    fs::write(dir.path().join("mc.tacho"), bytes_of_the_killed(region)).unwrap();
     dir
+}
+
+/// Of this moment, with the pid of nobody.
+fn bytes_of_the_killed(region: &Region) -> Vec<u8> {
+    let mut bytes = fs::read(region.path().unwrap()).unwrap();
+    let pid = std::mem::offset_of!(Header, pid);
+    bytes[pid..pid + 4].copy_from_slice(&0x7fff_fff0_u32.to_le_bytes());
+    bytes
 }
 
 fn header(path: &Path) -> Header {
@@ -288,7 +296,7 @@ fn what_can_not_be_continued_is_archived_and_the_region_begins_anew() {
     let other = memory_dir();
     let region = Region::builder("other").dir(other.path()).lanes(16).build().unwrap();
     region.counter("app_x_total", "X").unwrap().add(3);
-    let whole = fs::read(region.path().unwrap()).unwrap();
+    let whole = bytes_of_the_killed(&region);
     for bytes in [&b"no region"[..], &whole, &whole[..whole.len() - 8], &[]] {
         let dir = memory_dir();
         fs::write(dir.path().join("mc.tacho"), bytes).unwrap();
