@@ -5,12 +5,13 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tachograph_exporter::RegionReader;
 use tachograph_exporter::evidence::{Evidence, Fatal};
-use tachograph_tests::process::crash_victim;
+use tachograph_tests::process::{crash_victim, eventually};
 use tachograph_tests::raw::NOWHERE;
 use tachograph_tests::tmpfs;
 
@@ -44,6 +45,16 @@ fn evidence(dir: &Path, name: &str) -> (Evidence, String) {
     (reader.evidence().expect("evidence"), state.map_or_else(String::new, |state| format!("{state:?}")))
 }
 
+/// Whether every thread but the main one blocks signals.
+fn blocks_signals(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut others = threads.filter(|thread| thread.file_name().to_str() != Some(&pid.to_string()));
+    others.all(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("SigBlk:") && !line.ends_with("0000000000000000"))
+    })
+}
+
 /// Runs a victim to its end; those that wait are sent `signals`, one after the other.
 fn run(dir: &Path, hooks: &str, death: &str, signals: &[Signal]) -> End {
     let mut command = Command::new(crash_victim());
@@ -56,6 +67,8 @@ fn run(dir: &Path, hooks: &str, death: &str, signals: &[Signal]) -> End {
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("it says that it is ready");
         assert!(line.starts_with("ready"), "{death}: {line:?}");
+        // The housekeeping thread takes no signals once it has come so far as to say so: then they go to the main thread.
+        eventually("housekeeping blocks signals", Duration::from_secs(30), || blocks_signals(pid).then_some(()));
         for (index, &signal) in signals.iter().enumerate() {
             // The one before is delivered, and its handler done, before the next is sent: the same signal would be merged
             // with it, or go to another thread.

@@ -111,7 +111,10 @@ fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     if handler == libc::SIG_IGN && from.sent && !from.is_abort(signal) {
         return;
     }
-    record(signal, &from, context, me, !before.mends.load(Ordering::Relaxed));
+    let mends = before.mends.load(Ordering::Relaxed);
+    // An earlier handler may let a process live on that some other process sent a signal: no walk, so that a second such
+    // signal finds this one done with.
+    record(signal, &from, context, me, !mends && (!from.sent || matches!(handler, libc::SIG_DFL | libc::SIG_IGN)));
     match handler {
         libc::SIG_DFL => die(signal, info),
         // The kernel ignores nothing that it raises itself; and abort() sets the default itself.
@@ -125,10 +128,26 @@ fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
             if flags & libc::SA_RESETHAND != 0 {
                 set_default(signal);
             }
+            let aside = !mends && signal != libc::SIGABRT && swap_abort(true);
             call(handler, flags, signal, info, context);
             lived(signal, &from, before, me);
+            if aside {
+                swap_abort(false);
+            }
         }
     }
+}
+
+/// Puts the earlier action for SIGABRT in the place of ours, or back: an abort of an earlier handler (std's, at a stack
+/// overflow) belongs to the death that is recorded already, and there may be no stack left for one more handler: the
+/// alternate stack is 8 KiB, and the processor's registers alone take up to 4 KiB of it for each. Says whether it did.
+fn swap_abort(aside: bool) -> bool {
+    let abort = SIGNALS.iter().position(|&signal| signal == libc::SIGABRT).and_then(|index| BEFORE.get(index));
+    let Some(action) = abort.and_then(|before| before.action.get()) else { return false };
+    let ours = ours(action);
+    let (from, to) = if aside { (&ours, action) } else { (action, &ours) };
+    // Whatever else stands there, somebody put it there since.
+    action_of(libc::SIGABRT).is_some_and(|now| now.sa_sigaction == from.sa_sigaction) && set_action(libc::SIGABRT, to)
 }
 
 /// Calls an earlier handler, as the kernel would have.
