@@ -35,6 +35,12 @@ ours=$(cargo tree -p tachograph-macros --edges normal,build --prefix none --form
     grep -E '^(tachograph[a-z-]*|meeting-controller) v' || true)
 [ -z "$ours" ] || fail "tachograph-macros depends on: $ours"
 
+# Who turns the layer for `tracing` on gets what a layer needs, and not what prints and filters logs.
+layer=$(cargo tree -p tachograph --features tracing-layer --edges normal --prefix none --format '{p} {f}' |
+    sed -nE 's/^tracing-subscriber v[^ ]* ([^ ]*).*/\1/p' | sort -u)
+[ "$layer" = alloc,registry,sharded-slab,std,thread_local ] ||
+    fail "tachograph's feature tracing-layer builds tracing-subscriber with: $layer (allowed: registry and what that needs)"
+
 # Peers are compared with in benches only; only the exporter's server may use one of them, for its own metrics. What they
 # show is compared with in tests: for that, and by that crate's tests alone, one of them may be used there too.
 for peer in prometheus-client metriken measured metrics-exporter-prometheus; do
