@@ -12,8 +12,16 @@
 /// }
 /// assert!(is_a_pointer::<Counter>() && is_a_pointer::<Gauge<f64>>() && is_a_pointer::<WatermarkMax>());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no single metric",
+    label = "not a kind of metric (`Counter`, `Gauge<i64>`, ..)",
+    note = "a `Family` is registered by `Region::family`, an `OpenFamily` by `Region::open_family`, a group of metrics by \
+            `Region::metrics`"
+)]
 pub trait Metric: sealed::Handle {}
 
+// Without this the compiler speaks of the sealed trait.
+#[diagnostic::do_not_recommend]
 impl<M: sealed::Handle> Metric for M {}
 
 pub(crate) mod sealed {
