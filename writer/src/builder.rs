@@ -166,7 +166,17 @@ impl Builder {
         self
     }
 
-    /// Activity slots that the region holds.
+    /// Activity slots that the region holds: how many actors have one at a time. Default 256, 256 bytes each. Those
+    /// beyond are counted and mark nothing. [`Builder::fit`] does not know them: their number is the load's, not the
+    /// program's.
+    ///
+    /// ```
+    /// let region = tachograph::Region::builder("doc").activities(1).private()?;
+    /// let first = region.activity("worker", "1", 0);
+    /// let second = region.activity("worker", "2", 0);
+    /// assert!(first.has_slot() && !second.has_slot());
+    /// # Ok::<(), tachograph::BuildError>(())
+    /// ```
     pub fn activities(mut self, slots: u32) -> Self {
         self.asked.activities = Some(slots);
         self
