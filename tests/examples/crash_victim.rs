@@ -145,6 +145,20 @@ fn die(
             let _ = nix::sys::wait::waitpid(child, None)?;
             wait_to_be_killed();
         }
+        "cloned_child_crashes" => {
+            let child = raw::clone_child(|| {
+                let _ = std::panic::catch_unwind(|| panic!("in the child"));
+                raw::segfault();
+                0
+            });
+            let _ = nix::sys::wait::waitpid(child, None)?;
+            wait_to_be_killed();
+        }
+        "cloned_child_exits" => {
+            let child = raw::clone_child(|| std::process::exit(0));
+            let _ = nix::sys::wait::waitpid(child, None)?;
+            wait_to_be_killed();
+        }
         "child_with_region_crashes" => {
             let child = raw::fork_child(|| {
                 let Ok(own) = build("child") else { return 1 };
