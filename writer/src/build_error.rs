@@ -127,6 +127,12 @@ pub enum BuildError {
 }
 
 /// What is wrong with a region directory.
+///
+/// ```
+/// use tachograph::{BuildError, DirectoryFault, Region};
+/// let error = Region::builder("mc-0").dir("/nowhere").build().unwrap_err();
+/// assert!(matches!(error, BuildError::Directory { fault: DirectoryFault::Missing, .. }));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryFault {
@@ -189,6 +195,16 @@ pub enum DirectoryFault {
 }
 
 /// The process that has a region, as the region's header tells.
+///
+/// ```
+/// use tachograph::{BuildError, Owner, Region};
+/// let dir = tempfile::tempdir_in("/dev/shm")?;
+/// let region = Region::builder("mc-0").dir(dir.path()).build()?;
+/// let error = Region::builder("mc-0").dir(dir.path()).build().unwrap_err();
+/// let BuildError::Owned { owner: Some(Owner { pid, .. }), .. } = error else { panic!("{error}") };
+/// assert_eq!(pid, std::process::id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Owner {

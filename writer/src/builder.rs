@@ -45,6 +45,13 @@ pub enum OnExisting {
 /// let dir = tempfile::tempdir_in("/dev/shm")?;
 /// let region = Region::builder("mc-0").dir(dir.path()).series(100).version("1.2.3").build()?;
 /// assert_eq!(region.path(), Some(dir.path().join("mc-0.tacho").as_path()));
+///
+/// // Capacities by hand, for what is registered without a group, and other rules for what dies.
+/// use std::time::Duration;
+/// let builder = Region::builder("mc-1").dir(dir.path()).allow_disk_backed(false).keep_archived(8).archive_share(10);
+/// let builder = builder.families(50).cells(2_000).shared(64).bounds(512).string_bytes(1 << 16).label_bytes(1 << 16);
+/// let region = builder.headroom(50).lanes(24).tick(Duration::from_millis(500)).build()?;
+/// assert_ne!(region.uuid(), [0; 16]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]

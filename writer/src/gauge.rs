@@ -41,6 +41,17 @@ impl<N: GaugeNumber> Clone for Gauge<N> {
 impl<N: GaugeNumber> Copy for Gauge<N> {}
 
 /// The numbers that a gauge or a watermark may hold: `i64` and `f64`. Sealed.
+///
+/// ```
+/// use tachograph::{Gauge, GaugeNumber};
+/// fn clear<N: GaugeNumber + Default>(gauge: Gauge<N>) {
+///     gauge.set(N::default());
+/// }
+/// let region = tachograph::Region::private("doc")?;
+/// clear::<i64>(region.gauge("app_queue_depth", "Jobs waiting")?);
+/// clear::<f64>(region.gauge("app_load_ratio", "Share of the workers that are busy")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait GaugeNumber: sealed::Bits {}
 
 impl GaugeNumber for i64 {}

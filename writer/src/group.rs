@@ -118,6 +118,18 @@ impl Member {
     }
 
     /// A group, every name in it behind `prefix` and an underscore where that is not empty.
+    ///
+    /// ```
+    /// use tachograph::{Gauge, Member};
+    /// tachograph::metrics! {
+    ///     struct Pool {
+    ///         /// Connections open
+    ///         open: Gauge<i64> = "connections",
+    ///     }
+    /// }
+    /// const READERS: Member = Member::group::<Pool>("read");
+    /// assert_eq!(READERS.name("app"), "app_read");
+    /// ```
     #[must_use]
     pub const fn group<G: Metrics>(prefix: &'static str) -> Self {
         Self(Shape::Group { prefix, members: G::MEMBERS })

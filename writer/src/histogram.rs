@@ -46,6 +46,15 @@ use search::Sample;
 pub struct Histogram<N: HistogramNumber = f64>(Recorder<N>);
 
 /// The numbers that a [`Histogram`] may count: `f64` and `u64`. Sealed.
+///
+/// ```
+/// use tachograph::{Buckets, Histogram, HistogramNumber, Region};
+/// fn sizes<N: HistogramNumber>(region: &Region) -> Result<Histogram<N>, tachograph::RegisterError> {
+///     region.histogram("app_sizes_bytes", "Sizes of requests", Buckets::bounds([100.0, 1_000.0]))
+/// }
+/// sizes::<u64>(&Region::private("doc")?)?.observe(512);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait HistogramNumber: Sample {}
 
 impl HistogramNumber for f64 {}

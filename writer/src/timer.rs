@@ -33,6 +33,17 @@ pub struct Timer<H: ObserveDuration> {
 }
 
 /// The histograms that a [`Timer`] may count into: those of durations, and leases of them. Sealed.
+///
+/// ```
+/// use tachograph::{Buckets, ObserveDuration, Region, Timer};
+/// fn give_up<H: ObserveDuration>(timer: Timer<H>) {
+///     timer.discard();
+/// }
+/// let joins = Region::private("doc")?.duration_histogram("app_join_seconds", "Time to join", Buckets::bounds([1.0]))?;
+/// give_up(joins.start_timer());
+/// assert_eq!(joins.count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait ObserveDuration: sealed::ObserveNs {}
 
 impl<H: sealed::ObserveNs> ObserveDuration for H {}

@@ -100,6 +100,19 @@ impl Handle for UpDownCounter {
 }
 
 /// Holds 1 in an [`UpDownCounter`] until it is dropped, by a return, an unwinding panic or a cancelled task alike.
+///
+/// ```
+/// use tachograph::{Region, UpDownCounter, UpDownGuard};
+/// struct Connection {
+///     _open: UpDownGuard,
+/// }
+/// let open: UpDownCounter = Region::private("doc")?.updown_counter("app_connections", "Connections open")?;
+/// let connection = Connection { _open: open.guard() };
+/// assert_eq!(open.get(), 1);
+/// drop(connection);
+/// assert_eq!(open.get(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct UpDownGuard(UpDownCounter);
 

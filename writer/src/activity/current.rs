@@ -77,6 +77,17 @@ impl ActivityId {
 
 /// The calling thread runs an activity until this is dropped; then it runs what it ran before. Drop guards in the reverse
 /// order of their making.
+///
+/// ```
+/// use tachograph::Entered;
+/// let region = tachograph::Region::private("doc")?;
+/// let [outer, inner] = ["outer", "inner"].map(|id| region.activity("worker", id, 0));
+/// let first: Entered = outer.id().enter();
+/// let second = inner.id().enter(); // a panic here is the inner one's
+/// drop(second); // and here the outer one's again
+/// drop(first);
+/// # Ok::<(), tachograph::BuildError>(())
+/// ```
 #[derive(Debug)]
 pub struct Entered {
     before: ActivityId,
@@ -91,6 +102,20 @@ impl Drop for Entered {
 
 pin_project_lite::pin_project! {
     /// A future that runs an activity: see [`ActivityId::track`].
+    ///
+    /// ```
+    /// let region = tachograph::Region::private("doc")?;
+    /// let mut activity = region.activity("worker", "3", 0);
+    /// let flush = region.doing("flush")?;
+    /// let id = activity.id();
+    /// let task = id.track(async move {
+    ///     activity.begin(flush); // a panic from here on is told as worker 3's, in flush
+    ///     activity.end();
+    /// });
+    /// # let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    /// # assert!(std::pin::pin!(task).poll(&mut context).is_ready());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Tracked<F> {

@@ -117,6 +117,12 @@ impl Builder {
     /// ```
     /// let region = tachograph::Region::private("doc")?;
     /// let recorder = tachograph::recorder::Builder::new().build(&region);
+    ///
+    /// // Budgets: how much of the region label sets may take.
+    /// use tachograph::recorder::{Builder, Matcher};
+    /// let builder = Builder::new().budget(100).histogram_budget(8).total_budget(2_000).label_area(256);
+    /// let builder = builder.budget_for(Matcher::Prefix("peer.".into()), 500).unit_suffixes(true);
+    /// let recorder = builder.build(&region);
     /// # Ok::<(), tachograph::BuildError>(())
     /// ```
     pub fn new() -> Self {
