@@ -8,6 +8,7 @@ use tachograph_layout::{Aggregation, Kind, bounds_cells, exponential_cells};
 use crate::histogram::edges::{DEFAULT, MOST_BOUNDS};
 use crate::naming::Broken;
 use crate::open::OpenSettings;
+use crate::text::strip_suffix;
 use crate::{Desc, Needs};
 
 /// A family of a group.
@@ -22,6 +23,8 @@ pub(crate) struct Declared {
     pub(crate) aggregation: Option<Aggregation>,
     pub(crate) buckets: Asked,
     pub(crate) kind: Kind,
+    /// The unit that its type is shown in, or nothing.
+    pub(crate) shown_in: &'static str,
     pub(crate) labels: &'static [&'static str],
     /// How many labels its type says that it has, where it is an open family.
     pub(crate) open: Option<usize>,
@@ -40,6 +43,20 @@ pub(crate) enum Asked {
 }
 
 impl Declared {
+    /// Whether a family of durations is called by the unit that they are shown in.
+    pub(crate) const fn check_durations(&self, name: &str) -> Result<(), Broken> {
+        let fits = match strip_suffix(name, self.shown_in) {
+            Some(rest) => strip_suffix(rest, "_").is_some(),
+            None => false,
+        };
+        if self.shown_in.is_empty() || fits {
+            return Ok(());
+        }
+        Err(
+            "counts durations, which are shown in seconds, and does not end in `_seconds`: write `#[metric(unit = \"seconds\")]`",
+        )
+    }
+
     /// How many series it has, an open family's overflow series included.
     pub(crate) const fn series(&self) -> u32 {
         match (self.open, self.settings.budget) {

@@ -150,6 +150,7 @@ impl Member {
             aggregation: None,
             buckets: Asked::Nothing,
             kind: T::KIND,
+            shown_in: T::UNIT,
             labels: T::LABELS,
             open: T::OPEN,
             settings: OpenSettings::NONE,
@@ -281,6 +282,9 @@ impl Member {
         }
         if family.help.is_empty() {
             refuse("metric", name.as_str(), "has no HELP: write a doc comment (`/// ..`) above its field");
+        }
+        if let Err(rule) = family.check_durations(name.as_str()) {
+            refuse("metric", name.as_str(), rule);
         }
         if let Err(rule) = family.check_buckets() {
             refuse("metric", name.as_str(), rule);

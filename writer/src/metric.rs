@@ -36,6 +36,8 @@ pub(crate) mod sealed {
     pub trait Handle: Copy + Send + Sync + 'static {
         const KIND: Kind;
         const NUMBER: Number;
+        /// The unit that it is shown in, where the kind has one.
+        const UNIT: &'static str = "";
         /// How values of several regions become one, unless the application says otherwise.
         const AGGREGATION: Aggregation = Aggregation::Sum;
         /// The cells of a run of series.

@@ -29,6 +29,8 @@ pub trait Registrable: Sized {
     const LABELS: &'static [&'static str];
     /// How many series it has. Of an open family the overflow series only: its [`crate::Member`] has the budget.
     const SERIES: u32;
+    /// The unit that it is shown in, where its type says so: durations are shown in `seconds`. Empty for all else.
+    const UNIT: &'static str = "";
     /// How many labels an open family has; `None` for all else.
     const OPEN: Option<usize> = None;
 
@@ -46,6 +48,7 @@ pub trait Registrable: Sized {
 #[diagnostic::do_not_recommend]
 impl<M: Metric> Registrable for M {
     const KIND: Kind = <M as Handle>::KIND;
+    const UNIT: &'static str = <M as Handle>::UNIT;
     const LABELS: &'static [&'static str] = &[];
     const SERIES: u32 = 1;
 
@@ -60,6 +63,7 @@ impl<M: Metric> Registrable for M {
 
 impl<M: Metric, L: LabelSet> Registrable for Family<M, L> {
     const KIND: Kind = <M as Handle>::KIND;
+    const UNIT: &'static str = <M as Handle>::UNIT;
     const LABELS: &'static [&'static str] = L::NAMES;
     const SERIES: u32 = L::COUNT as u32;
 
@@ -74,6 +78,7 @@ impl<M: Metric, L: LabelSet> Registrable for Family<M, L> {
 
 impl<M: Metric, const N: usize> Registrable for OpenFamily<M, N> {
     const KIND: Kind = <M as Handle>::KIND;
+    const UNIT: &'static str = <M as Handle>::UNIT;
     const LABELS: &'static [&'static str] = &[];
     const SERIES: u32 = 1;
     const OPEN: Option<usize> = Some(N);

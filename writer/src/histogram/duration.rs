@@ -82,6 +82,7 @@ macro_rules! durations {
         impl Handle for $name {
             const KIND: Kind = Kind::$kind;
             const NUMBER: Number = Number::U64;
+            const UNIT: &'static str = "seconds";
             type Block = ShapedBlock<Search>;
 
             fn shape(desc: &Desc) -> Result<Shape, String> {
@@ -103,8 +104,8 @@ macro_rules! durations {
 durations! {
     /// A histogram of durations with bounds of one's own, given in seconds, each a whole number of nanoseconds.
     ///
-    /// Shown in seconds whatever its name is: let that end in `_seconds`, which `#[metric(unit = "seconds")]` puts there in a
-    /// derived group. Another unit is refused.
+    /// Shown in seconds, so its name should end in `_seconds`: `#[metric(unit = "seconds")]` puts that there in a derived
+    /// group, which does not compile without. Another unit is refused.
     ///
     /// Nanoseconds are counted and added up as integers: no rounding, and no floating point when recording. Otherwise
     /// as [`crate::Histogram`].
@@ -137,8 +138,8 @@ durations! {
     /// A histogram of durations in the buckets of Prometheus' native histograms; see [`crate::Buckets::exponential`],
     /// the range in seconds. Where the description names no buckets: schema 3 over 1 us to 100 s.
     ///
-    /// Shown in seconds whatever its name is: let that end in `_seconds`, which `#[metric(unit = "seconds")]` puts there in a
-    /// derived group. Another unit is refused.
+    /// Shown in seconds, so its name should end in `_seconds`: `#[metric(unit = "seconds")]` puts that there in a derived
+    /// group, which does not compile without. Another unit is refused.
     ///
     /// A duration is in the bucket of its seconds as an `f64`; nanoseconds are counted and added up as integers.
     /// Otherwise as [`crate::ExponentialHistogram`].

@@ -1,5 +1,5 @@
 // Buckets that registration would refuse, and settings of buckets that say too little or too much.
-use tachograph::{Counter, ExponentialHistogram, Histogram, Metrics};
+use tachograph::{Counter, DurationHistogram, ExponentialHistogram, Histogram, Metrics};
 
 #[derive(Metrics)]
 #[metrics(prefix = "app")]
@@ -27,6 +27,12 @@ struct Refused {
     /// No histogram.
     #[metric(bounds = [0.1])]
     served: Counter,
+    /// Durations without their unit.
+    #[metric(bounds = [0.1])]
+    latency: DurationHistogram,
+    /// Durations in another one.
+    #[metric(unit = "minutes", bounds = [0.1])]
+    uptime: DurationHistogram,
 }
 
 #[derive(Metrics)]
