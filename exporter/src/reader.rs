@@ -72,6 +72,8 @@ pub struct RegionReader {
     cache: Mutex<Cache>,
     /// Where a case was unpacked to: goes with the reader.
     _unpacked: Option<tempfile::TempDir>,
+    /// The case that the region was taken out of.
+    case: Option<PathBuf>,
 }
 
 /// What one snapshot leaves for the next.
@@ -113,7 +115,7 @@ impl RegionReader {
     /// # Errors
     /// [`OpenError`] saying what was found and what is supported.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { file: RegionFile::open(path)?, cache: Mutex::default(), _unpacked: None })
+        Ok(Self { file: RegionFile::open(path)?, cache: Mutex::default(), _unpacked: None, case: None })
     }
 
     /// The same, of a file that stands in a directory of its own, which goes when the reader does.
@@ -122,10 +124,16 @@ impl RegionReader {
         self
     }
 
-    /// Where the region was opened.
+    /// The same, told by the path of the case that it was taken out of.
+    pub(crate) fn out_of(mut self, case: &Path) -> Self {
+        self.case = Some(case.to_owned());
+        self
+    }
+
+    /// Where the region was opened; of a case, the case's path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.file.path
+        self.case.as_deref().unwrap_or(&self.file.path)
     }
 
     /// The region's name.
@@ -191,7 +199,7 @@ impl RegionReader {
             structure
         });
         // A file is opened only where it holds the whole header, in which the structure word stands.
-        let structure = structure.ok_or_else(|| ReadError::Cut { path: self.file.path.clone() })?;
+        let structure = structure.ok_or_else(|| ReadError::Cut { path: self.path().to_owned() })?;
         let schema = self.still_there(&structure);
         self.check_whole()?;
         let region = self.info_with(judgement, lane.first().copied().unwrap_or(0));
@@ -327,7 +335,7 @@ impl RegionReader {
     /// A load from a page that was cut off raises SIGBUS. The guard survives that, but the region's maps are lost for
     /// good, so the length is asked before anything is loaded.
     fn check_length(&self) -> Result<(), ReadError> {
-        let path = || self.file.path.clone();
+        let path = || self.path().to_owned();
         let expected = self.file.header.file_len;
         match self.file.length() {
             Ok(found) if found < expected => Err(ReadError::CutShort { path: path(), found, expected }),
@@ -339,7 +347,7 @@ impl RegionReader {
     /// Asked after reading: zeros that the guard put in the place of missing pages are no values.
     pub(crate) fn check_whole(&self) -> Result<(), ReadError> {
         if self.file.map.is_damaged() {
-            return Err(ReadError::Cut { path: self.file.path.clone() });
+            return Err(ReadError::Cut { path: self.path().to_owned() });
         }
         Ok(())
     }
@@ -384,7 +392,7 @@ impl RegionReader {
         let Judgement { verdict, cause, signal, broken_promises } = judgement;
         RegionInfo {
             name: self.file.name.clone(),
-            path: self.file.path.clone(),
+            path: self.path().to_owned(),
             uuid: header.uuid,
             verdict,
             cause,

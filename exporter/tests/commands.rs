@@ -167,5 +167,33 @@ fn a_moment_of_the_recording_and_a_case_are_compared_with_now() {
     assert_eq!((&shown["region"]["name"], &shown["region"]["verdict"]), (&"mc-0".into(), &"copy".into()));
     let diff = json_of(dir, &["diff", &case, "mc-0"]);
     assert_eq!((&diff["changed"][0]["name"], &diff["changed"][0]["change"]), (&"mc_served_total".into(), &1.0.into()));
-    assert_eq!(tacho(dir, &["verify", &case]).status.code(), Some(0));
+    // It is told by its own path, not by where it was unpacked.
+    assert_eq!((&diff["a"]["path"], &shown["region"]["path"]), (&case.as_str().into(), &case.as_str().into()));
+    let sound = tacho(dir, &["verify", &case]);
+    assert_eq!((stdout(&sound), sound.status.code()), (format!("mc-0: nothing is wrong with {case}\n"), Some(0)));
+    let again = tacho(dir, &["case", &case, "-o", &format!("{case}.again")]);
+    assert!(stderr(&again).contains("is a case already; copy the file itself"), "{}", stderr(&again));
+
+    // A byte is another one: `verify` says so where the region's structures are sound.
+    let forged = dir.join("forged.case.tar.gz").display().to_string();
+    forge(&case, &forged);
+    let found = tacho(dir, &["verify", &forged]);
+    assert!(stdout(&found).contains("region.tacho: its checksum is wrong"), "{}{}", stdout(&found), stderr(&found));
+    assert_eq!(found.status.code(), Some(1));
+}
+
+/// Copies a case with one other byte at the end of its region.
+fn forge(case: &str, forged: &str) {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(case).expect("a case")).read_to_end(&mut bytes).expect("gzip");
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let region = archive.entries().expect("members").map(|entry| entry.expect("a member"));
+    let region = region.filter(|entry| entry.path_bytes().as_ref() == b"region.tacho");
+    let last = region.map(|entry| entry.raw_file_position() + entry.size()).next().expect("a region") as usize - 1;
+    bytes[last] ^= 1;
+    let mut out =
+        flate2::write::GzEncoder::new(std::fs::File::create(forged).expect("room"), flate2::Compression::fast());
+    std::io::Write::write_all(&mut out, &bytes).expect("room");
+    out.finish().expect("room");
 }

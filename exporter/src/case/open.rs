@@ -60,6 +60,7 @@ pub fn is_case(path: &Path) -> bool {
 /// ```
 #[derive(Debug)]
 pub struct Case {
+    path: PathBuf,
     manifest: Manifest,
     directory: TempDir,
     problems: Vec<String>,
@@ -124,7 +125,7 @@ impl Case {
         for text in [&mut manifest.host, &mut manifest.verdict, &mut manifest.path, &mut manifest.written_by] {
             *text = printable(text);
         }
-        Ok(Self { manifest, directory, problems })
+        Ok(Self { path: path.to_owned(), manifest, directory, problems })
     }
 
     /// What the case says of itself.
@@ -133,12 +134,12 @@ impl Case {
         &self.manifest
     }
 
-    /// The copy of the region.
+    /// The copy of the region; its path is that of the case.
     ///
     /// # Errors
     /// [`OpenError`] where it is missing or damaged.
     pub fn region(&self) -> Result<RegionReader, OpenError> {
-        RegionReader::open(&self.directory.path().join(REGION))
+        Ok(RegionReader::open(&self.directory.path().join(REGION))?.out_of(&self.path))
     }
 
     /// The copy of the region, for who needs nothing else of the case.

@@ -105,6 +105,7 @@ impl TierState {
         let span = u64::try_from((self.tier.keep / BLOCKS_A_TIER).as_nanos()).unwrap_or(u64::MAX);
         let full = |block: &OpenBlock| {
             block.writing.torn
+                || block.writing.is_removed()
                 || block.writing.len >= store.block_bytes()
                 || seen.monotonic_ns.saturating_sub(block.begun_ns) >= span
         };

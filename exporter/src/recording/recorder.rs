@@ -157,6 +157,9 @@ impl Sampler {
     }
 
     fn tick(&mut self, tick: u64) {
+        if !self.store.stands() && !self.make_anew() {
+            return;
+        }
         let regions = self.directories.scan().regions;
         let mut failure = None;
         let mut seen = HashSet::new();
@@ -183,6 +186,25 @@ impl Sampler {
         RecorderStats::set(&self.stats.regions, living as u64);
         RecorderStats::set(&self.stats.bytes, self.store.bytes());
         RecorderStats::set(&self.stats.oldest_ns, self.store.oldest_ns().unwrap_or(0));
+    }
+
+    /// The directory was removed under the recorder: it is made again, and each region begins anew. Gives whether there is
+    /// one to record to.
+    fn make_anew(&mut self) -> bool {
+        match Store::open(&self.config.directory, self.config.max_bytes) {
+            Ok(store) => {
+                let directory = self.config.directory.display();
+                tracing::warn!(%directory, "it was removed while recording: it is made anew, and what it held is gone");
+                self.store = store;
+                self.lineages.clear();
+                true
+            }
+            Err(error) => {
+                RecorderStats::add(&self.stats.errors, 1);
+                self.say(Some(chain(&error)));
+                false
+            }
+        }
     }
 
     /// Samples one region. Gives why it could not be done.

@@ -49,6 +49,9 @@ pub enum StoreError {
 /// Directory of the cases in a recorder's directory.
 const CASES: &str = "cases";
 
+/// Its lock file: held by the recorder that has it.
+const LOCK: &str = ".lock";
+
 /// What is counted of a file: whole units of the file system.
 const UNIT: u64 = 4096;
 
@@ -75,7 +78,7 @@ pub(crate) struct Store {
     max_bytes: u64,
     blocks: BTreeMap<BlockName, Kept>,
     bytes: u64,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 /// A block that is being written.
@@ -86,6 +89,13 @@ pub(crate) struct Writing {
     pub(crate) len: u64,
     /// Half a frame stands at its end and could not be taken off: nothing may follow it.
     pub(crate) torn: bool,
+}
+
+impl Writing {
+    /// Whether somebody removed its file: what is appended would be lost.
+    pub(crate) fn is_removed(&self) -> bool {
+        rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 0)
+    }
 }
 
 impl Store {
@@ -103,12 +113,11 @@ impl Store {
             check(inner)?;
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lock = rustix::fs::open(directory.join(".lock"), flags, Mode::from_raw_mode(0o640))
+        let lock = rustix::fs::open(directory.join(LOCK), flags, Mode::from_raw_mode(0o640))
             .map_err(|errno| fail("its lock file can't be opened")(errno.into()))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| StoreError::Taken { path: directory.to_owned() })?;
-        let mut store =
-            Self { directory: directory.to_owned(), max_bytes, blocks: BTreeMap::new(), bytes: 0, _lock: lock };
+        let mut store = Self { directory: directory.to_owned(), max_bytes, blocks: BTreeMap::new(), bytes: 0, lock };
         for entry in std::fs::read_dir(&blocks).map_err(fail("can't be listed"))?.flatten() {
             let Some(name) = entry.file_name().to_str().and_then(BlockName::of) else { continue };
             let Ok(metadata) = entry.metadata() else { continue };
@@ -119,6 +128,14 @@ impl Store {
             store.blocks.insert(name, kept);
         }
         Ok(store)
+    }
+
+    /// Whether the directory is still the one that was locked, with a place for blocks in it: somebody may have removed it.
+    pub(crate) fn stands(&self) -> bool {
+        let Ok(locked) = rustix::fs::fstat(&self.lock) else { return false };
+        let there = rustix::fs::lstat(self.directory.join(LOCK));
+        there.is_ok_and(|there| (there.st_dev, there.st_ino) == (locked.st_dev, locked.st_ino))
+            && [BLOCKS, CASES].iter().all(|inner| self.directory.join(inner).is_dir())
     }
 
     /// Where cases are kept.
@@ -199,6 +216,9 @@ impl Store {
 
     /// Ends a block: it may be dropped from now on.
     pub(crate) fn end(&mut self, writing: &Writing) {
+        if writing.is_removed() {
+            self.drop_block(&writing.name);
+        }
         if let Some(kept) = self.blocks.get_mut(&writing.name) {
             kept.open = false;
         }

@@ -97,3 +97,47 @@ fn a_directory_is_one_recorders_and_safe() {
     let error = Recorder::start(config, place.directories()).unwrap_err().to_string();
     assert!(error.contains("50ms is the shortest") && error.contains("--recorder.max-bytes 1"), "{error}");
 }
+
+#[test]
+fn what_is_removed_under_a_recorder_is_made_anew() {
+    let place = Place::new();
+    let region = Region::builder("app").dir(&place.regions).build().unwrap();
+    let served = region.counter("app_served_total", "Served").unwrap();
+    let recorder = place.record();
+    let stats = recorder.stats();
+    let more_ticks = || {
+        let now = stats.counts().ticks;
+        until("ticks", || {
+            served.inc();
+            stats.counts().ticks > now + 6
+        });
+    };
+    let samples = || {
+        let recordings = place.recordings();
+        let mut window = recordings.regions()[0].window(0, u64::MAX);
+        std::iter::from_fn(|| window.next_sample().map(|_| ())).count()
+    };
+    more_ticks();
+    // The blocks alone: new ones are begun.
+    blocks(&place.recorder).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    more_ticks();
+    assert!(samples() > 2);
+    // Blocks and cases, not the lock.
+    std::fs::remove_dir_all(place.recorder.join("blocks")).unwrap();
+    more_ticks();
+    assert!(samples() > 2);
+    // All of it; a second recorder is still kept away.
+    std::fs::remove_dir_all(&place.recorder).unwrap();
+    more_ticks();
+    assert!(samples() > 2);
+    let second = Recorder::start(place.config(), place.directories()).unwrap_err();
+    assert!(matches!(&second, RecorderError::Store(StoreError::Taken { .. })), "{second}");
+    // It can't be made: that is counted and told, until it can.
+    std::fs::rename(&place.recorder, place.regions.join("aside")).unwrap();
+    std::fs::write(&place.recorder, "in the way").unwrap();
+    until("a failure", || stats.counts().failing == 1);
+    std::fs::remove_file(&place.recorder).unwrap();
+    until("recording again", || stats.counts().failing == 0);
+    more_ticks();
+    assert!(samples() > 2);
+}

@@ -1,5 +1,6 @@
 //! `tacho case`: one self-contained file about a region, made by hand.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -10,7 +11,17 @@ use crate::cli::Case;
 use crate::history::recorder_directory;
 use crate::output;
 
+/// A case of a case would lose what the first knows: how its region ended, and its last minutes.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: it is a case already; copy the file itself")]
+struct AlreadyACase {
+    path: String,
+}
+
 pub(crate) fn run(args: &Case) -> ExitCode {
+    if case::is_case(Path::new(&args.region)) {
+        return output::fail_as(&AlreadyACase { path: args.region.clone() }, args.json);
+    }
     let reader = match args.directories.open().resolve(&args.region) {
         Ok(reader) => reader,
         Err(error) => return output::fail_as(&error, args.json),

@@ -388,7 +388,7 @@ Examples:
 The recorder writes one of each crash by itself, into DIR/cases. `tar tf` opens it anywhere.
 Nothing is overwritten, and after a failure no file is left.")]
 pub(crate) struct Case {
-    /// A name, name@crash (its newest crash), or the path of a region file or a case
+    /// A name, name@crash (its newest crash), or the path of a region file
     pub(crate) region: String,
     /// The file to write
     #[arg(short, long, value_name = "FILE")]

@@ -53,8 +53,7 @@ fn on_case(args: &Postmortem, path: &Path, directories: &Directories) -> Result<
     let reader = case.region()?;
     let recordings = case.recordings()?;
     let recorded = recordings.of_uuid(reader.uuid());
-    let mut report = Subject { reader: &reader, directories, recorded, case: Some(case.manifest()) }.report()?;
-    report.headline.path = path.display().to_string();
+    let report = Subject { reader: &reader, directories, recorded, case: Some(case.manifest()) }.report()?;
     Ok(show(args, &report))
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use tachograph_exporter::case::{self, Case};
 use tachograph_exporter::listing::chain;
 use tachograph_exporter::{Finding, ResolveError, Severity, json, table};
 
@@ -10,6 +11,10 @@ use crate::cli::Verify;
 use crate::output::{self, FOUND};
 
 pub(crate) fn run(args: &Verify) -> ExitCode {
+    let path = Path::new(&args.region);
+    if case::is_case(path) {
+        return on_case(args, path);
+    }
     let reader = match args.directories.open().resolve(&args.region) {
         Ok(reader) => reader,
         // A file that is there and is no region is what this command looks for.
@@ -20,6 +25,21 @@ pub(crate) fn run(args: &Verify) -> ExitCode {
         Err(error) => return output::fail_as(&error, args.json),
     };
     report(args, reader.name(), reader.path(), &reader.verify())
+}
+
+/// Of a case, its members are checked against its manifest, too.
+fn on_case(args: &Verify, path: &Path) -> ExitCode {
+    let case = match Case::open(path) {
+        Ok(case) => case,
+        Err(error) => return output::fail_as(&error, args.json),
+    };
+    let error = |what| Finding { place: "case".to_owned(), what, severity: Severity::Error };
+    let mut findings: Vec<Finding> = case.problems().iter().cloned().map(error).collect();
+    match case.region() {
+        Ok(reader) => findings.extend(reader.verify()),
+        Err(unreadable) => findings.push(error(chain(&unreadable))),
+    }
+    report(args, &case.manifest().name, path, &findings)
 }
 
 fn report(args: &Verify, name: &str, path: &Path, findings: &[Finding]) -> ExitCode {
