@@ -55,8 +55,12 @@ impl Burst {
         let group = groups.into_iter().find(|group| group.iter().any(|crash| crash.uuid == region.uuid))?;
         let (first, last) = (group.first()?, group.last()?);
         let (first_ns, last_ns) = (first.last_sign_ns(), last.last_sign_ns());
+        // The book counts what was archived: one that is later, still in its place, comes on top.
+        let in_place =
+            |after: u64| group.iter().filter(|crash| !crash.archived && crash.last_sign_ns() > after).count();
         let noted = noted(&directory, &region.name, first_ns, last_ns);
-        let deaths = noted.unwrap_or(0).max(group.len() as u64);
+        let noted = noted.map_or(0, |noted| noted.deaths.saturating_add(in_place(noted.last_ns) as u64));
+        let deaths = noted.max(group.len() as u64);
         let is_first = first.uuid == region.uuid;
         (deaths > 1).then(|| Self {
             deaths,
@@ -68,12 +72,12 @@ impl Burst {
     }
 }
 
-/// How many deaths the archive noted for a burst that overlaps this span.
-fn noted(directory: &Path, name: &str, first_ns: u64, last_ns: u64) -> Option<u64> {
+/// What the archive noted of a burst that overlaps this span.
+fn noted(directory: &Path, name: &str, first_ns: u64, last_ns: u64) -> Option<tachograph_layout::retention::Burst> {
     // The archive's book; where that can't be used, the application keeps it beside its regions.
     let books = [directory.join("archive"), directory.to_owned()].map(|place| bursts::read(&place, name));
-    let near = books.iter().flatten().filter(|burst| burst.from_ns <= last_ns && first_ns <= burst.last_ns);
-    near.map(|burst| burst.deaths).max()
+    let near = books.into_iter().flatten().filter(|burst| burst.from_ns <= last_ns && first_ns <= burst.last_ns);
+    near.max_by_key(|burst| burst.deaths)
 }
 
 #[cfg(test)]
@@ -101,5 +105,23 @@ mod tests {
         assert!(first.is_first && first.deaths == 2 && first.first_path.is_none());
         assert!(!Burst::of(&crash(5), crashes()).unwrap().is_first);
         assert_eq!(Burst::of(&crash(0), vec![crash(0)]), None);
+    }
+
+    #[test]
+    fn what_the_archive_dropped_is_counted_and_the_one_in_its_place_too() {
+        let place = tempfile::tempdir().unwrap();
+        let archive = place.path().join("archive");
+        std::fs::create_dir(&archive).unwrap();
+        std::fs::write(archive.join(".mc.bursts"), format!("mc.a.tacho {} 49 0\n", 4 * 60_000_000_000_u64)).unwrap();
+        let of = |minute, archived, path: &Path| RegionInfo {
+            name: "mc".into(),
+            archived,
+            path: path.join("mc.tacho"),
+            ..crash(minute)
+        };
+        let crashes = || vec![of(0, true, &archive), of(4, true, &archive), of(5, false, place.path())];
+        assert_eq!(Burst::of(&crashes()[2], crashes()).unwrap().deaths, 50);
+        assert_eq!(Burst::of(&crashes()[0], crashes()).unwrap().deaths, 50);
+        assert_eq!(Burst::of(&crashes()[0], crashes()[..2].to_vec()).unwrap().deaths, 49);
     }
 }

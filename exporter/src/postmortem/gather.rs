@@ -241,7 +241,11 @@ fn headline(
         path: region.path.display().to_string(),
         verdict: region.verdict,
         died,
-        why: region.why().or_else(|| signal.filter(|_| died)).or_else(|| cause.map(|cause| cause.to_string())),
+        // A case tells the cause, and its copy of the region the signal.
+        why: signal
+            .filter(|_| cause == Some(Cause::Signal))
+            .or_else(|| region.why())
+            .or_else(|| cause.map(|cause| cause.to_string())),
         cause,
         at_seconds: seconds(end_ns),
         lived_seconds: seconds(end_ns.saturating_sub(region.created_realtime_ns)),

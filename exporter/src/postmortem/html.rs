@@ -161,7 +161,7 @@ impl Page {
             "{} ({}): 0 to {}, {} to {}",
             chart.series,
             chart.what,
-            float(high),
+            float(rounded(high)),
             moment((first * 1e9) as u64),
             moment((last * 1e9) as u64)
         );
@@ -173,6 +173,11 @@ impl Page {
             escaped(&caption)
         );
     }
+}
+
+/// A value for the eye: four digits, where it is no whole number.
+fn rounded(value: f64) -> f64 {
+    if value.fract() == 0.0 { value } else { format!("{value:.3e}").parse().unwrap_or(value) }
 }
 
 /// A text as HTML shows it: nothing in it is markup, and no character of it changes the direction of what follows.
@@ -190,4 +195,17 @@ fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_are_for_the_eye() {
+        for (value, shown) in [(133.280_426, 133.3), (0.000_123_456, 0.000_123_5), (12_345_678.0, 12_345_678.0)] {
+            assert_eq!(rounded(value), shown);
+        }
+        assert!(rounded(f64::NAN).is_nan() && rounded(f64::INFINITY).is_infinite());
+    }
 }

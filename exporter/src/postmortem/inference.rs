@@ -74,8 +74,9 @@ pub(crate) fn infer(report: &Report) -> (Vec<String>, Vec<String>) {
     }
     for panic in report.caught_panics.entries.iter().rev().take(2) {
         let place = if panic.place.is_empty() { "an unknown place" } else { &panic.place };
-        if dead {
-            not_linked.push(format!("whether the survived panic at {place} has to do with the end"));
+        let line = format!("whether the survived panic at {place} has to do with the end");
+        if dead && !not_linked.contains(&line) {
+            not_linked.push(line);
         }
     }
     if dead && report.headline.burst.as_ref().is_some_and(|burst| !burst.is_first) {

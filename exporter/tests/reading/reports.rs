@@ -271,9 +271,33 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
 }
 
 #[test]
+fn panics_of_one_place_are_one_line_of_what_is_not_told() {
+    let mut region = aborted();
+    for number in [1, 2] {
+        let panic = panic_record(number, "no route", TICK.monotonic_ns - number * SECOND);
+        region.record(SectionKind::Crash, CrashSlots::PANIC_RING + number - 1, &panic);
+    }
+    let report = report(&region);
+    assert_eq!(report.caught_panics.entries.len(), 2);
+    let lines = report.not_linked.iter().filter(|line| line.contains("the survived panic at src/b.rs:7:11"));
+    assert_eq!(lines.count(), 1, "{report}");
+}
+
+#[test]
 fn a_case_tells_how_it_ended_and_its_copy_need_not() {
     let mut killed = Region::full("mc-0");
     killed.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
+    let report = of_case(&killed, true);
+    assert!(
+        report.found() && report.to_string().starts_with("mc-0 crashed at ") && report.to_string().contains("(killed)")
+    );
+    assert!(report.to_string().contains("not known: this is a case"), "{report}");
+    let aborted = of_case(&aborted(), false);
+    assert_eq!(aborted.headline.why.as_deref(), Some("SIGABRT"), "{aborted}");
+}
+
+/// The report on the case of a dead region; whether its copy alone knows how it ended is checked.
+fn of_case(killed: &Region, needs_case: bool) -> Report {
     let directory = directory();
     let place = directory.path().join("place");
     std::fs::create_dir(&place).unwrap();
@@ -284,12 +308,8 @@ fn a_case_tells_how_it_ended_and_its_copy_need_not() {
     let case = Case::open(&path).unwrap();
     let (copy, directories) = (case.region().unwrap(), Directories::from_args(vec![place]));
     let subject = Subject { reader: &copy, directories: &directories, recorded: None, case: None };
-    assert!(!subject.report().unwrap().headline.died, "the copy alone does not know");
-    let report = Subject { case: Some(case.manifest()), ..subject }.report().unwrap();
-    assert!(
-        report.found() && report.to_string().starts_with("mc-0 crashed at ") && report.to_string().contains("(killed)")
-    );
-    assert!(report.to_string().contains("not known: this is a case"), "{report}");
+    assert_eq!(subject.report().unwrap().headline.died, !needs_case, "what the copy alone knows");
+    Subject { case: Some(case.manifest()), ..subject }.report().unwrap()
 }
 
 /// Everything that renders, of a file that may be anything; says whether it was a region at all.
