@@ -422,7 +422,7 @@ pub(crate) struct History {
     /// From when on: -30s, 2026-11-25T03:12:00Z, @crash-2m
     #[arg(long, value_name = "TIME", default_value = "-5m", allow_hyphen_values = true)]
     pub(crate) from: Moment,
-    /// Until when; now, or @crash for name@crash, without it
+    /// Until when; without it now; @crash for name@crash, the last sample for a path
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) to: Option<Moment>,
     /// Least time between two rows, such as 10s

@@ -76,9 +76,12 @@ impl Found {
             regions = vec![regions.swap_remove(index)];
             to_ns = to_ns.or(Some(last_ns));
         }
-        let to_ns = to_ns.unwrap_or(now);
+        // What was copied away ends with its last sample, however long ago that was.
+        let end = || regions.iter().flat_map(RecordedRegion::spans).map(|span| span.last_ns).max();
+        let ends_by_itself = args.to.is_none() && (is_crash || is_path);
+        let to_ns = to_ns.or_else(|| end().filter(|_| is_path)).unwrap_or(now);
         // "Before now" counts from where the window ends: a dead region's last minutes, not empty ones.
-        let anchor = if args.to.is_none() && is_crash { to_ns } else { now };
+        let anchor = if ends_by_itself { to_ns } else { now };
         let from_ns = args.from.at(anchor, crash.map(|(_, (at, _))| at))?;
         if from_ns > to_ns {
             return Err(format!("--from {} is after --to {}", table::moment(from_ns), table::moment(to_ns)).into());
