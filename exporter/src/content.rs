@@ -69,6 +69,8 @@ fn temporary_of(file: &[u8]) -> Option<&[u8]> {
 
 /// Names of the files in a directory whose files can be looked at.
 fn names(directory: &Path) -> io::Result<Vec<Vec<u8>>> {
+    #[cfg(test)]
+    tests::LISTED.set(tests::LISTED.get() + 1);
     let names = std::fs::read_dir(directory)?
         .map(|entry| Ok(entry?.file_name().into_encoded_bytes()))
         .collect::<io::Result<Vec<_>>>()?;
@@ -119,7 +121,15 @@ pub(crate) fn unreadable(directory: &Path, source: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::Directories;
+
+    thread_local! {
+        /// How often this thread listed a directory.
+        pub(super) static LISTED: Cell<u32> = const { Cell::new(0) };
+    }
 
     #[test]
     fn temporary_files_name_their_region() {
@@ -127,5 +137,31 @@ mod tests {
         for other in [b"mc.tacho".as_slice(), b"mc.0.tmp", b".tmp", b".mc.tmp", b"..tmp"] {
             assert!(temporary_of(other).is_none_or(<[u8]>::is_empty), "{other:?}");
         }
+    }
+
+    /// Work, not time: the directory is listed for all of them at once, and once more to be sure.
+    #[test]
+    fn many_lost_files_cost_no_more_listings_than_one() {
+        let listings_of_a_scan = |regions: usize| {
+            let folder = tempfile::tempdir().expect("a directory");
+            let built: Vec<tachograph::Region> = (0..regions)
+                .map(|number| {
+                    let builder = tachograph::Region::builder(format!("mc-{number}"));
+                    builder.dir(folder.path()).allow_disk_backed(true).lanes(2).build().expect("a region")
+                })
+                .collect();
+            for region in &built {
+                std::fs::remove_file(region.path().expect("a file")).expect("the cleaner may");
+            }
+            let directories = Directories::from_args(vec![folder.path().to_owned()]);
+            LISTED.set(0);
+            assert_eq!(directories.scan().problems.len(), regions);
+            let first = LISTED.replace(0);
+            assert_eq!(directories.scan().problems.len(), regions);
+            built.into_iter().for_each(tachograph::Region::close);
+            (first, LISTED.get())
+        };
+        // The scan's own, one for who lost a file, and one to be sure of those that were not known.
+        assert_eq!([1, 10].map(listings_of_a_scan), [(3, 2); 2]);
     }
 }
