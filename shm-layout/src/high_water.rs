@@ -58,7 +58,7 @@ mod models {
     use loom::thread;
 
     use super::*;
-    use crate::{publish, read_published};
+    use crate::{explore, publish, read_published};
 
     const LIVE: u64 = 2;
 
@@ -132,7 +132,7 @@ mod models {
     }
 
     fn two_registrants(first: u64, second: u64) {
-        loom::model(move || {
+        explore(move || {
             let region = Region::new();
             let registrants = [first, second].map(|name| {
                 let region = Arc::clone(&region);

@@ -32,6 +32,8 @@ mod carried;
 mod cells;
 mod control;
 mod crash;
+#[cfg(loom)]
+mod explore;
 mod family;
 mod geometry;
 mod header;
@@ -58,6 +60,8 @@ pub use carried::{CarriedEntry, CarriedError, CarriedFamily, CarriedSeries, Carr
 pub use cells::{CellShape, LaneBlock, LaneCell, LaneCells, ShapedBlock, ShapedCells, SharedBlock, WordView};
 pub use control::{Control, RegionState};
 pub use crash::{CrashSlots, FatalRecord, PanicRecord};
+#[cfg(loom)]
+pub use explore::explore;
 pub use family::{Aggregation, Combine, FamilyError, FamilyRecord, Kind, Number};
 pub use geometry::{Geometry, GeometryError, Layout};
 pub use header::{Header, HeaderError, LAYOUT_MAJOR, LAYOUT_MINOR, MemoryLock};

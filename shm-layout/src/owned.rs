@@ -117,6 +117,7 @@ mod models {
     use loom::thread;
 
     use super::*;
+    use crate::explore;
 
     /// One slot: state, who owns it, and what the owner stores while it does.
     type Slot = [AtomicU64; 3];
@@ -144,7 +145,7 @@ mod models {
     /// MODELS(slot-taken), MODELS(slot-owner).
     #[test]
     fn a_reader_never_mixes_two_owners() {
-        loom::model(|| {
+        explore(|| {
             let slot: Arc<Slot> = Arc::default();
             let reader = Arc::clone(&slot);
             let reader = thread::spawn(move || read(&reader));

@@ -126,6 +126,7 @@ mod models {
     use loom::thread;
 
     use super::*;
+    use crate::explore;
 
     /// A ring of one slot and records of two words that say their number.
     fn write(slot: &[AtomicU64; 3], number: u64) -> bool {
@@ -143,7 +144,7 @@ mod models {
     /// MODELS(stamp-begin): a record that is written over while it is copied.
     #[test]
     fn a_record_is_read_whole_or_not_at_all() {
-        loom::model(|| {
+        explore(|| {
             let slot: Arc<[AtomicU64; 3]> = Arc::default();
             assert!(write(&slot, 1));
             let writer = {

@@ -162,7 +162,7 @@ mod models {
     use loom::thread;
 
     use super::*;
-    use crate::{publish, read_published};
+    use crate::{explore, publish, read_published};
 
     /// One slot of an open family: its descriptor (state word, and a label of its own), and its cell in two lanes. The
     /// series of generation `n` has the label `10 + n`; the first one's values are 3 and 4.
@@ -212,7 +212,7 @@ mod models {
     /// MODELS(structure-begin) by the slots alone, as for a writer that died in the middle.
     #[test]
     fn a_slot_that_stands_is_of_one_series() {
-        loom::model(|| {
+        explore(|| {
             let region = Region::new();
             let writer = Arc::clone(&region);
             let writer = thread::spawn(move || {
@@ -230,7 +230,7 @@ mod models {
     /// MODELS(structure-begin) and MODELS(structure-end) by the structure word alone.
     #[test]
     fn an_undisturbed_pass_is_of_one_structure() {
-        loom::model(|| {
+        explore(|| {
             let region = Region::new();
             let writer = Arc::clone(&region);
             let writer = thread::spawn(move || {
@@ -254,7 +254,7 @@ mod models {
     /// Both together, as a snapshot of a living writer is taken.
     #[test]
     fn a_snapshot_keeps_no_mixed_series() {
-        loom::model(|| {
+        explore(|| {
             let region = Region::new();
             let writer = Arc::clone(&region);
             let writer = thread::spawn(move || {
@@ -272,7 +272,7 @@ mod models {
     /// MODELS(structure-cells): the new series is written by another thread than the one that took the slot for it.
     #[test]
     fn a_series_handed_to_another_thread_is_not_mixed() {
-        loom::model(|| {
+        explore(|| {
             let region = Region::new();
             let lease = Arc::new(AtomicU64::new(0));
             let (writer, sent) = (Arc::clone(&region), Arc::clone(&lease));

@@ -171,6 +171,7 @@ mod models {
     use loom::thread;
 
     use super::*;
+    use crate::explore;
 
     const LIVE: u64 = 2;
 
@@ -185,7 +186,7 @@ mod models {
     /// MODELS(slot-publish).
     #[test]
     fn a_reader_finds_whole_records_below_the_mark() {
-        loom::model(|| {
+        explore(|| {
             let region = Arc::new(Region::default());
             let writer = Arc::clone(&region);
             let writer = thread::spawn(move || {
@@ -214,7 +215,7 @@ mod models {
     /// MODELS(region-live): the state of a region, which says that all values before it are there.
     #[test]
     fn a_region_that_is_closed_has_its_last_values() {
-        loom::model(|| {
+        explore(|| {
             let state: Arc<[AtomicU64; 2]> = Arc::default();
             let cell = Arc::new(AtomicU64::new(0));
             let (writer, count) = (Arc::clone(&state), Arc::clone(&cell));
@@ -233,7 +234,7 @@ mod models {
     /// one lane follows its raise in the other.
     #[test]
     fn an_up_down_counter_never_reads_below_zero() {
-        loom::model(|| {
+        explore(|| {
             let lanes: Arc<[[AtomicU64; 2]; 2]> = Arc::default();
             let lanes_used = Arc::new(AtomicU64::new(1));
             let handed_over = Arc::new(AtomicU64::new(0));

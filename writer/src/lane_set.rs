@@ -86,6 +86,7 @@ mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicU64;
     use loom::thread;
+    use tachograph_layout::explore;
 
     use super::*;
 
@@ -114,7 +115,7 @@ mod models {
     /// MODELS(lane-claim).
     #[test]
     fn a_lane_that_changes_hands_loses_nothing() {
-        loom::model(|| {
+        explore(|| {
             let lanes = Arc::new(Lanes {
                 set: LaneSet([CachePadded::new(AtomicU64::new(0))]),
                 shared: AtomicU64::new(0),

@@ -52,6 +52,7 @@ mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicU64;
     use loom::thread;
+    use tachograph_layout::explore;
 
     use super::*;
 
@@ -65,7 +66,7 @@ mod models {
     /// MODELS(attach): a region is added while two threads claim lanes.
     #[test]
     fn every_region_learns_of_every_lane() {
-        loom::model(|| {
+        explore(|| {
             let process = Arc::new(Process {
                 used: UsedLanes::new(AtomicU64::new(1)),
                 listed: AtomicU64::new(0),

@@ -47,13 +47,14 @@ mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicU64;
     use loom::thread;
+    use tachograph_layout::explore;
 
     use super::*;
 
     /// MODELS(watermark-window): a value recorded in the new window is neither measured by an old peak nor cleared.
     #[test]
     fn what_is_recorded_in_a_new_window_stands() {
-        loom::model(|| {
+        explore(|| {
             let window = Arc::new(AtomicU64::new(4));
             // Half 1 holds the peak of window 3, half 0 that of window 4.
             let halves = Arc::new([AtomicU64::new(40), AtomicU64::new(90)]);

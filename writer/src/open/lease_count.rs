@@ -72,6 +72,7 @@ mod models {
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicU64;
     use loom::thread;
+    use tachograph_layout::explore;
 
     use super::*;
 
@@ -79,7 +80,7 @@ mod models {
     /// label set once it is free. MODELS(lease-drop): what it clears, nobody writes any more, and nobody wrote late.
     #[test]
     fn a_slot_that_is_free_has_no_writer() {
-        loom::model(|| {
+        explore(|| {
             let count = Arc::new(LeaseCount(AtomicU64::new(2)));
             let lanes: Arc<[AtomicU64; 2]> = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
             let writers: Vec<_> = (0..2)
@@ -110,7 +111,7 @@ mod models {
     /// A lease that is looked up while the last one goes either joins it or finds the slot free.
     #[test]
     fn a_lease_joins_only_a_slot_that_is_held() {
-        loom::model(|| {
+        explore(|| {
             let count = Arc::new(LeaseCount(AtomicU64::new(1)));
             let joining = Arc::clone(&count);
             let joining = thread::spawn(move || joining.join() && joining.leave());
