@@ -161,7 +161,7 @@ mod models {
     /// MODELS(stamp-end): two writers that come to the same slot.
     #[test]
     fn two_writers_never_mix() {
-        loom::model(|| {
+        explore(|| {
             let slot: Arc<[AtomicU64; 3]> = Arc::default();
             let writers = [1, 2].map(|number| {
                 let slot = Arc::clone(&slot);

@@ -227,27 +227,29 @@ mod models {
         });
     }
 
-    /// MODELS(structure-begin) and MODELS(structure-end) by the structure word alone.
+    /// MODELS(structure-begin) and MODELS(structure-end) by the structure word alone. The reader is the thread that is
+    /// spawned: one that came first the checker would not make to come second, since it remembers the last access to a
+    /// word only.
     #[test]
     fn an_undisturbed_pass_is_of_one_structure() {
         explore(|| {
             let region = Region::new();
-            let writer = Arc::clone(&region);
-            let writer = thread::spawn(move || {
-                writer.give_away();
-                writer.cells[0].store(100, Ordering::Release);
+            let seen = Arc::clone(&region);
+            let reader = thread::spawn(move || {
+                // The state word's own order is left out: only the structure word may be what keeps the pass together.
+                let word = settled(&seen.structure, true);
+                let cells = [0, 1].map(|lane: usize| seen.cells[lane].load(Ordering::Relaxed));
+                let label = seen.slot[1].load(Ordering::Relaxed);
+                let slot = SlotWord::from_bits(seen.slot[0].load(Ordering::Relaxed));
+                if undisturbed(&seen.structure, word) {
+                    assert_eq!(word / 2, u64::from(slot.generation()));
+                    assert!(slot.is_readable());
+                    is_whole((slot, label, cells));
+                }
             });
-            // The state word's own order is left out: only the structure word may be what keeps the pass together.
-            let word = settled(&region.structure, true);
-            let cells = [0, 1].map(|lane: usize| region.cells[lane].load(Ordering::Relaxed));
-            let label = region.slot[1].load(Ordering::Relaxed);
-            let slot = SlotWord::from_bits(region.slot[0].load(Ordering::Relaxed));
-            if undisturbed(&region.structure, word) {
-                assert_eq!(word / 2, u64::from(slot.generation()));
-                assert!(slot.is_readable());
-                is_whole((slot, label, cells));
-            }
-            writer.join().expect("no panic");
+            region.give_away();
+            region.cells[0].store(100, Ordering::Release);
+            reader.join().expect("no panic");
         });
     }
 
