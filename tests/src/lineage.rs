@@ -19,8 +19,15 @@ use tachograph_exporter::{RegionReader, Snapshot, Value, Verdict};
 use crate::process::heir;
 
 /// The fail points that only a start that adopts passes, and what registers in it.
-pub const ADOPTING: [&str; 6] =
-    ["predecessor-read", "carried-stored", "predecessor-linked", "total-stored", "total-published", "total-marked"];
+pub const ADOPTING: [&str; 7] = [
+    "predecessor-read",
+    "carried-stored",
+    "beside-linking",
+    "predecessor-linked",
+    "total-stored",
+    "total-published",
+    "total-marked",
+];
 
 /// Threads of an heir that write.
 pub const WRITERS: usize = 2;
@@ -158,6 +165,8 @@ pub struct Counts {
 pub struct Lineage {
     dir: PathBuf,
     deeds: PathBuf,
+    /// Whether a file stands in the archive's place, so that what is left is kept beside it.
+    blocked: bool,
     /// Count and sum of each fact at the last death whose region showed it.
     held: BTreeMap<usize, (u64, f64)>,
     /// Whether the region before showed the fact.
@@ -177,6 +186,7 @@ impl Lineage {
         Self {
             dir: dir.to_owned(),
             deeds: deeds.to_owned(),
+            blocked: false,
             held: BTreeMap::new(),
             shown: [false; FACTS.len()],
             newest: Ancestry::default(),
@@ -184,6 +194,24 @@ impl Lineage {
             newest_crashed: false,
             counts: Counts::default(),
         }
+    }
+
+    /// Puts a file in the place that the archive would be made in.
+    ///
+    /// # Panics
+    /// Where there is an archive.
+    pub fn block_archive(&mut self) {
+        std::fs::File::create_new(self.dir.join("archive")).expect("nothing is in the archive's place");
+        self.blocked = true;
+    }
+
+    /// Takes that file away: the next start moves into the archive what was kept beside.
+    ///
+    /// # Panics
+    /// Where it is gone.
+    pub fn unblock_archive(&mut self) {
+        std::fs::remove_file(self.dir.join("archive")).expect("a file is in the archive's place");
+        self.blocked = false;
     }
 
     /// The command that lives one life.
@@ -287,22 +315,27 @@ impl Lineage {
 
     fn check_names(&self, whole: bool) -> Result<(), String> {
         let names = names(&self.dir);
-        let temporary = |name: &&String| name.starts_with(".heir.") && name.ends_with(".tmp");
+        let temporary =
+            |name: &&String| name.starts_with(".heir.") && name.ends_with(".tmp") && !name.starts_with(".heir.bursts");
+        let beside = |name: &&String| name.starts_with(".heir.") && name.ends_with(".tacho");
+        let bursts = |name: &&String| name.starts_with(".heir.bursts");
         let strange = names
             .iter()
-            .filter(|name| !temporary(name))
+            .filter(|name| !temporary(name) && !((self.blocked || !whole) && (beside(name) || bursts(name))))
             .any(|name| !["heir.lock", "heir.tacho", "archive"].contains(&name.as_str()));
         if strange || names.iter().filter(temporary).count() > usize::from(!whole) {
             return Err(format!("in the directory: {names:?}"));
         }
         let archived = self.dir.join("archive");
-        let regions = names_of_regions(&archived);
+        let inside = names_of_regions(&archived).into_iter().map(|name| archived.join(name));
+        let outside = names.iter().filter(beside).map(|name| self.dir.join(name));
+        let regions: Vec<PathBuf> = inside.chain(outside).collect();
         if whole && regions.len() > 4 {
             return Err(format!("in the archive: {regions:?}"));
         }
         let mut uuids: Vec<[u8; 16]> = Vec::new();
         for region in &regions {
-            let one = ancestry(&archived.join(region)).map_err(|error| error.to_string())?;
+            let one = ancestry(region).map_err(|error| error.to_string())?;
             if uuids.contains(&one.uuid) {
                 return Err(format!("the same region twice in the archive: {regions:?}"));
             }
@@ -313,7 +346,8 @@ impl Lineage {
 
     /// Every death of the line is counted, as without adopting.
     fn check_bursts(&self) -> Result<(), String> {
-        let noted = std::fs::read_to_string(self.dir.join("archive/.heir.bursts")).unwrap_or_default();
+        let place = if self.blocked { ".heir.bursts" } else { "archive/.heir.bursts" };
+        let noted = std::fs::read_to_string(self.dir.join(place)).unwrap_or_default();
         let counts: Vec<usize> =
             noted.lines().filter_map(|line| line.split(' ').nth(2).and_then(|count| count.parse().ok())).collect();
         let expected: &[usize] = if self.deaths > 1 { &[self.deaths] } else { &[] };

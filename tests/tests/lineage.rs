@@ -12,11 +12,25 @@ use tachograph_tests::lineage::{ADOPTING, Counts, Deeds, End, Lineage, Share, lo
 use tachograph_tests::process::heir;
 use tachograph_tests::tmpfs;
 
+/// Where a start keeps what was left, and puts its region in its place.
+const STARTING: [&str; 7] = [
+    "predecessor-linked",
+    "region-named",
+    "bursts-written",
+    "bursts-named",
+    "bursts-removed",
+    "retention-dropping",
+    "retention-dropped",
+];
+
 /// How often a whole life of an heir, over a region that holds everything, passes each point.
-fn passes() -> BTreeMap<String, u64> {
+fn passes(blocked: bool) -> BTreeMap<String, u64> {
     let folder = tmpfs::folder();
     let (dir, deeds) = places(folder.path());
     let mut line = Lineage::new(&dir, &deeds);
+    if blocked {
+        line.block_archive();
+    }
     // Several deaths, so that there is something to drop and to count.
     (0..5).for_each(|_| assert!(line.live(&End::Die, Share::All)));
     Deeds::create(&deeds).expect("a file for the deeds");
@@ -36,19 +50,31 @@ fn places(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
     (dir, folder.join("deeds"))
 }
 
-/// Kills at each point so often, in one line, in an order by chance, with lives between of which some register little.
+/// Kills at each point so often, in a line with an archive; and in one whose archive is blocked, where it is about how
+/// starts keep what was left.
 fn torture(at_each: u64, seed: u64) {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let passes = passes();
+    let (with_archive, mut without) = (passes(false), passes(true));
     for point in ADOPTING {
-        assert!(passes.contains_key(point), "fail point {point} is passed by no heir: {passes:?}");
+        assert!(with_archive.contains_key(point) || without.contains_key(point), "{point} is passed by no heir");
     }
+    without.retain(|point, _| !with_archive.contains_key(point) || STARTING.contains(&point.as_str()));
+    assert!(without.len() > STARTING.len() / 2 && without.contains_key("beside-linking"), "{without:?}");
+    torture_line(false, with_archive, at_each, &mut random);
+    torture_line(true, without, at_each, &mut random);
+}
+
+/// In one line, in an order by chance, with lives between of which some register little.
+fn torture_line(blocked: bool, passes: BTreeMap<String, u64>, at_each: u64, random: &mut fastrand::Rng) {
     let mut queue: Vec<&String> = passes.keys().flat_map(|point| (0..at_each).map(move |_| point)).collect();
     random.shuffle(&mut queue);
     let folder = tmpfs::folder();
     let (dir, deeds) = places(folder.path());
     let mut line = Lineage::new(&dir, &deeds);
+    if blocked {
+        line.block_archive();
+    }
     let busy = AtomicBool::new(true);
     let (counts, seen) = std::thread::scope(|scope| {
         let onlooker = scope.spawn(|| look_on(&dir, || busy.load(Ordering::Relaxed)));
@@ -71,6 +97,9 @@ fn torture(at_each: u64, seed: u64) {
                     1 => drop(line.live(&End::Die, share)),
                     _ => {}
                 }
+            }
+            if blocked {
+                line.unblock_archive();
             }
             line.live(&End::Close, Share::All);
             line.counts
@@ -106,5 +135,8 @@ fn every_point_of_adopting_is_the_writers() {
 fn long() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let kills = number("TACHOGRAPH_KILLS").unwrap_or(2_000);
-    torture((kills / passes().len() as u64).max(1), number("TACHOGRAPH_SEED").unwrap_or_else(|| fastrand::u64(..)));
+    torture(
+        (kills / passes(false).len() as u64).max(1),
+        number("TACHOGRAPH_SEED").unwrap_or_else(|| fastrand::u64(..)),
+    );
 }

@@ -78,7 +78,9 @@ fail_points! {
     StateLive = "state-live",
     /// The temporary file is read-only.
     TemporaryProtected = "temporary-protected",
-    /// The predecessor has its name in the archive, and still the region's.
+    /// The archive is of no use: the predecessor is about to have a hidden name beside it too.
+    BesideLinking = "beside-linking",
+    /// The predecessor has its name in the archive or beside it, and still the region's.
     PredecessorLinked = "predecessor-linked",
     /// The region has its name.
     RegionNamed = "region-named",

@@ -66,6 +66,7 @@ impl<'a> Places<'a> {
 
     /// Gives the region file a second, hidden name where it is. Gives that name.
     pub(super) fn link_beside(&self, name: &str, remains: &Remains) -> Result<String, Errno> {
+        FailPoint::BesideLinking.pass();
         put_free(self.beside, &region_file(name), self.beside, &format!(".{}", stem(name, remains)), Put::Link)
     }
 
