@@ -11,7 +11,8 @@ source ci/sanitized.sh
 export ASAN_OPTIONS="handle_sigbus=0 detect_leaks=0 ${ASAN_OPTIONS:-}"
 planted address -Zsanitizer=address "AddressSanitizer: heap-buffer-overflow" <<'PROGRAM'
 //! Reads beyond what is allocated.
-fn main() {
+#[test]
+fn planted() {
     let words = vec![1_u64; 8];
     let beyond = std::hint::black_box(words.as_ptr().wrapping_add(8));
     std::hint::black_box(unsafe { beyond.read_volatile() });

@@ -12,15 +12,15 @@ has_std_sources() {
     [ -d "$nightly/lib/rustlib/src/rust/library" ]
 }
 
-# planted NAME FLAGS REPORT: the program on stdin has a fault that the sanitizer must report, in these words, and end the
-# program for. So a run that found nothing did look.
+# planted NAME FLAGS REPORT: the test on stdin has a fault that the sanitizer must report, in these words, and end the
+# program for. So a run that found nothing did look, in tests.
 planted() {
     local name=$1 flags=$2 report=$3 folder="$root/target/$1/planted"
     mkdir -p "$folder"
     cat >"$folder/planted.rs"
     # shellcheck disable=SC2086 # flags are words
-    rustc +nightly --edition 2024 -g -O $flags -o "$folder/planted" "$folder/planted.rs"
-    if "$folder/planted" >"$folder/output" 2>&1 || ! grep -qF "$report" "$folder/output"; then
+    rustc +nightly --test --edition 2024 -g -O $flags -o "$folder/planted" "$folder/planted.rs"
+    if LD_LIBRARY_PATH=$(echo "$nightly"/lib/rustlib/*/lib) "$folder/planted" >"$folder/output" 2>&1 || ! grep -qF "$report" "$folder/output"; then
         echo "$name: the planted fault was not reported ($report), so nothing that follows would prove anything; see $folder/output" >&2
         exit 1
     fi
