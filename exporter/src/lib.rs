@@ -33,6 +33,9 @@ mod snapshot;
 mod values;
 mod verdict;
 mod verify;
+#[cfg(feature = "server")]
+mod writer_metrics;
+mod writer_process;
 
 pub use directory::{Directories, Problem, ResolveError, Scan};
 pub use lock::LockError;

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::label_block::escaped;
 use crate::schema::{Family, Kind, Number, Schema, Series};
+use crate::writer_metrics::WriterProcesses;
 use crate::{PartsError, RegionInfo, Snapshot};
 
 /// Version control revision that the binary was built from, where the build said so in `$TACHOGRAPH_REVISION`.
@@ -60,6 +61,7 @@ pub struct SelfMetrics {
     registry: Registry,
     /// The structure of the last snapshot: given out again while it stays the same, so that plans stay valid.
     last: Mutex<Arc<Schema>>,
+    writers: WriterProcesses,
     up: IntGaugeVec,
     info: IntGaugeVec,
     heartbeat: GaugeVec,
@@ -98,7 +100,9 @@ impl SelfMetrics {
             &["version", "revision"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION]).set(1);
-        registry.register(Box::new(Process { inner: ProcessCollector::for_self(), cpu: cpu()? }))?;
+        let writers = WriterProcesses::new()?;
+        let process = Process { inner: ProcessCollector::for_self(), cpu: cpu()?, writers: writers.clone() };
+        registry.register(Box::new(process))?;
         let gauges = |name, help| int_vec(&registry, name, help, REGION);
         let counters = |name, help| {
             let vec = IntCounterVec::new(Opts::new(name, help), REGION)?;
@@ -160,6 +164,7 @@ impl SelfMetrics {
             scrape_duration,
             registry,
             last: Mutex::default(),
+            writers,
         })
     }
 
@@ -193,6 +198,7 @@ impl SelfMetrics {
             vec.reset();
         }
         self.heartbeat.reset();
+        self.writers.observe(regions.iter().map(|seen| seen.region));
         for name in unreadable {
             self.up.with_label_values(&[name]).set(0);
         }
@@ -333,9 +339,11 @@ fn cpu() -> Result<Counter, prometheus::Error> {
 }
 
 /// The crate's collector, whose CPU time is in whole seconds, with one that has the fraction.
+/// Beside this process' own series stand those of each living writer, told apart by the region's label.
 struct Process {
     inner: ProcessCollector,
     cpu: Counter,
+    writers: WriterProcesses,
 }
 
 impl Collector for Process {
@@ -350,6 +358,7 @@ impl Collector for Process {
         let mut families = self.inner.collect();
         families.retain(|family| family.name() != "process_cpu_seconds_total");
         families.extend(self.cpu.collect());
+        self.writers.join(&mut families);
         families
     }
 }

@@ -4,16 +4,11 @@
 //! start time that of the region's header. The cgroup is found once, while the process lives, and still asked afterwards:
 //! what killed the process is counted there.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use super::facts::{Facts, MemoryFacts, ProcessFacts};
 use crate::snapshot::RegionInfo;
-
-/// Most bytes read of a file below /proc or /sys.
-const MOST: u64 = 64 << 10;
+use crate::writer_process::{self, Stat, text};
 
 /// A writer's process and where its memory is counted.
 #[derive(Debug, Default)]
@@ -41,25 +36,8 @@ impl Watched {
 
 /// The writer's process, where it can be seen from here and is still the one that made the region.
 fn process(region: &RegionInfo) -> Option<ProcessFacts> {
-    let namespace = std::fs::metadata("/proc/self/ns/pid").ok()?.ino();
-    if namespace != region.pid_namespace {
-        return None;
-    }
-    let stat = text(&format!("/proc/{}/stat", region.pid))?;
-    // The name stands in parentheses and may hold anything.
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split_ascii_whitespace().collect();
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    if field(22)? != region.process_start_ticks {
-        return None;
-    }
-    let ticks = field(14)?.saturating_add(field(15)?);
-    let tick_ns = 1_000_000_000 / u64::from(region.ticks_per_second.max(1));
-    let pages = field(24)?;
-    Some(ProcessFacts {
-        cpu_ns: ticks.saturating_mul(tick_ns),
-        resident_bytes: pages.saturating_mul(rustix::param::page_size() as u64),
-        threads: field(20)?,
-    })
+    let Stat { cpu_ns, resident_bytes, threads, .. } = writer_process::stat(region)?;
+    Some(ProcessFacts { cpu_ns, resident_bytes, threads })
 }
 
 /// A memory cgroup, by its directory.
@@ -141,12 +119,6 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-fn text(path: &str) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(MOST).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,22 +133,5 @@ mod tests {
         assert_eq!(mounted(mounts, "/pod/a/b", v2), Some("/sys/fs/cgroup/b".into()));
         assert_eq!(mounted(mounts, "/../b", v2), None);
         assert_eq!(keyed("low 0\noom 3\noom_kill 2\noom_group_kill 9\n", "oom_kill"), Some(2));
-    }
-
-    #[test]
-    fn this_process_is_seen_and_another_start_is_not() {
-        let stat = text("/proc/self/stat").unwrap();
-        let start = stat[stat.rfind(')').unwrap() + 2..].split(' ').nth(19).unwrap().parse().unwrap();
-        let region = RegionInfo {
-            pid: std::process::id(),
-            pid_namespace: std::fs::metadata("/proc/self/ns/pid").unwrap().ino(),
-            process_start_ticks: start,
-            ticks_per_second: 100,
-            ..RegionInfo::default()
-        };
-        let seen = process(&region).unwrap();
-        assert!(seen.resident_bytes > 100_000 && seen.threads > 0, "{seen:?}");
-        assert_eq!(process(&RegionInfo { process_start_ticks: start + 1, ..region.clone() }), None);
-        assert_eq!(process(&RegionInfo { pid_namespace: 1, ..region }), None);
     }
 }
