@@ -22,6 +22,8 @@ mod family_rules;
 #[allow(unsafe_code)]
 mod guard;
 mod label_block;
+#[cfg(feature = "server")]
+mod ledger;
 mod lock;
 mod parse;
 mod process_image;

@@ -239,6 +239,26 @@ impl RegionReader {
         Ok(activities)
     }
 
+    /// When the first region of its lineage was built, in nanoseconds since the Unix epoch, and how often it was continued
+    /// since: what adopters keep.
+    #[cfg(feature = "server")]
+    pub(crate) const fn lineage(&self) -> (u64, u64) {
+        let header = &self.file.header;
+        match header.lineage_created_realtime_ns {
+            0 => (header.created_realtime_ns, header.restarts),
+            lineage => (lineage, header.restarts),
+        }
+    }
+
+    /// The words of what it carries on of its predecessor; none where the file was cut.
+    #[cfg(feature = "server")]
+    pub(crate) fn carried(&self) -> Vec<u64> {
+        let section = self.file.sections.section(SectionKind::Carried);
+        let mut words = vec![0; usize::try_from(section.count).unwrap_or(0)];
+        let copied = self.check_length().ok().and_then(|()| self.view().copy(section.offset, &mut words));
+        if copied.is_some() && self.check_whole().is_ok() { words } else { Vec::new() }
+    }
+
     /// Takes a snapshot's buffers back, so that the next one allocates nothing.
     pub fn recycle(&self, snapshot: Snapshot) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);

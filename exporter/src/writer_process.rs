@@ -15,6 +15,7 @@ use crate::snapshot::RegionInfo;
 /// Most bytes read of a file below /proc.
 const MOST: u64 = 64 << 10;
 /// Most descriptors that are counted.
+#[cfg(feature = "server")]
 const MOST_FDS: usize = 1 << 20;
 
 /// What its `stat` says of a writer's process.

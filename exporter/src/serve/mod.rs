@@ -8,6 +8,7 @@ mod coalesce;
 mod compress;
 mod death_metrics;
 mod listen;
+mod merge_metrics;
 mod negotiate;
 mod recorder_metrics;
 mod routes;
@@ -59,6 +60,8 @@ pub struct Config {
     pub created: bool,
     /// How long an actor may be busy with one message before it counts as stuck.
     pub stuck_after: Duration,
+    /// Whether regions are added up instead of told apart; needs the recorder's directory, where the ledger is.
+    pub merge: bool,
     /// The flight recorder; none where nothing is to be recorded.
     pub recorder: Option<RecorderConfig>,
 }
@@ -75,6 +78,7 @@ impl Default for Config {
             compression_level: 1,
             created: false,
             stuck_after: scrape::STUCK_AFTER,
+            merge: false,
             recorder: None,
         }
     }
@@ -113,6 +117,12 @@ impl Config {
                 "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job or instance)"
             ));
         }
+        if self.merge && self.recorder.is_none() {
+            problems.push(
+                "--merge: the totals of writers that are gone need a place that outlives them: name one with --recorder.dir"
+                    .to_owned(),
+            );
+        }
         problems.extend(self.recorder.iter().flat_map(RecorderConfig::problems));
         problems
     }
@@ -147,6 +157,9 @@ pub enum ServeError {
 /// How long requests in flight may take once the server was told to end.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How often regions that come and go are noted between scrapes, where they are added up.
+const BETWEEN_SCRAPES: Duration = Duration::from_millis(500);
+
 /// A server that listens and does not serve yet.
 #[derive(Debug)]
 pub struct Server {
@@ -178,7 +191,10 @@ impl Server {
             deaths = deaths.watching(Arc::new(move |uuid| oom.kills(uuid)));
         }
         let scraper = Scraper::new(config.directories(), config.options())?;
-        let scraper = scraper.stuck_after(config.stuck_after).counting(deaths);
+        let mut scraper = scraper.stuck_after(config.stuck_after).counting(deaths);
+        if let Some(recorder) = config.recorder.as_ref().filter(|_| config.merge) {
+            scraper = scraper.merging(&recorder.directory)?;
+        }
         if let Some(recorder) = &recorder {
             scraper.show_recorder(recorder.stats())?;
         }
@@ -220,7 +236,19 @@ impl Server {
             let router = routes::router(Arc::clone(&self.app), listener.is_private());
             tasks.spawn(listener.serve(router, ended));
         }
+        let scraper = self.app.scraper();
+        let merging = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(BETWEEN_SCRAPES);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            while scraper.is_merging() {
+                ticks.tick().await;
+                let scraper = Arc::clone(&scraper);
+                // Where it panics, scrapes still do the same.
+                let _ = tokio::task::spawn_blocking(move || scraper.note_regions()).await;
+            }
+        });
         end.await;
+        merging.abort();
         let _ = told.send(true);
         let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
         if drained.is_err() {

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::death_metrics::DeathMetrics;
+use super::merge_metrics::MergeMetrics;
 use super::recorder_metrics::RecorderMetrics;
 use crate::deaths::Deaths;
 use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
+use crate::ledger::{InPlace, Ledger};
 use crate::listing::{Listing, chain};
 use crate::plan::{Options, Plan, PlanError, Source};
 use crate::recording::RecorderStats;
@@ -60,6 +62,7 @@ pub struct Scraper {
     death_metrics: DeathMetrics,
     /// How long an actor may be busy with one message.
     stuck_after: Duration,
+    merge_metrics: Option<MergeMetrics>,
     state: Mutex<State>,
 }
 
@@ -67,12 +70,21 @@ pub struct Scraper {
 #[derive(Debug, Default)]
 struct State {
     plan: Option<Plan>,
+    /// Where regions are added up.
+    ledger: Option<Ledger>,
     /// Length of the last body.
     body_len: usize,
     /// Problems and clashes that were logged and still stand.
     said: HashSet<String>,
     /// Regions by name and uuid, with the verdict that was logged.
     verdicts: BTreeMap<(String, [u8; 16]), Verdict>,
+}
+
+/// What a scan found.
+struct Found {
+    views: Vec<View>,
+    unreadable: Vec<Arc<RegionReader>>,
+    problems: Vec<Problem>,
 }
 
 /// A region as a scrape sees it.
@@ -98,7 +110,16 @@ impl Scraper {
         let (own, death_metrics) = (SelfMetrics::new()?, DeathMetrics::new()?);
         own.register(Box::new(death_metrics.clone()))?;
         let deaths = Deaths::new(None);
-        Ok(Self { directories, options, own, deaths, death_metrics, stuck_after: STUCK_AFTER, state: Mutex::default() })
+        Ok(Self {
+            directories,
+            options,
+            own,
+            deaths,
+            death_metrics,
+            stuck_after: STUCK_AFTER,
+            merge_metrics: None,
+            state: Mutex::default(),
+        })
     }
 
     /// Counts deaths by these: such that keep a ledger, or watch memory cgroups.
@@ -111,6 +132,27 @@ impl Scraper {
     #[must_use]
     pub fn stuck_after(self, stuck_after: Duration) -> Self {
         Self { stuck_after, ..self }
+    }
+
+    /// Adds regions up, with the ledger in this directory.
+    pub(super) fn merging(self, directory: &std::path::Path) -> Result<Self, SelfMetricsError> {
+        let metrics = MergeMetrics::new()?;
+        self.own.register(Box::new(metrics.clone()))?;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger = Some(Ledger::open(directory));
+        Ok(Self { merge_metrics: Some(metrics), ..self })
+    }
+
+    pub(super) const fn is_merging(&self) -> bool {
+        self.merge_metrics.is_some()
+    }
+
+    /// Between scrapes: regions that come and go are noted in the ledger.
+    pub(super) fn note_regions(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Found { views, unreadable, .. } = self.find();
+        if let Some(ledger) = &mut state.ledger {
+            ledger.observe(&self.directories, &in_place(&views, &unreadable), &mut Vec::new());
+        }
     }
 
     /// Shows how a recorder is doing, from now on.
@@ -132,7 +174,7 @@ impl Scraper {
         body
     }
 
-    fn render(&self, state: &mut State, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
+    fn find(&self) -> Found {
         let Scan { regions, mut problems } = self.directories.scan();
         let mut views = Vec::new();
         let mut unreadable = Vec::new();
@@ -145,8 +187,20 @@ impl Scraper {
                 }
             }
         }
+        Found { views, unreadable, problems }
+    }
+
+    fn render(&self, state: &mut State, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
+        let Found { views, unreadable, mut problems } = self.find();
         let infos: Vec<&RegionInfo> = views.iter().map(|view| &view.region).collect();
         let tally = self.deaths.observe(&self.directories, &infos);
+        let (mut merged, mut left_out) = (None, Vec::new());
+        if let Some(ledger) = &mut state.ledger {
+            merged = ledger.observe(&self.directories, &in_place(&views, &unreadable), &mut left_out);
+            if let Some(metrics) = &self.merge_metrics {
+                metrics.set(ledger.condition());
+            }
+        }
         let mut views = one_of_each_name(views, &mut problems);
         let seen: Vec<Seen<'_>> = views.iter().map(View::seen).collect();
         let named: HashSet<&str> = seen.iter().map(|seen| seen.region.name.as_str()).collect();
@@ -160,7 +214,11 @@ impl Scraper {
         self.death_metrics.set(&tally, stuck);
 
         let mut sources = vec![Source::own(Arc::new(self.own.snapshot()?))];
-        sources.extend(views.iter().filter_map(|view| view.snapshot.clone()).map(Source::region));
+        if state.ledger.is_some() {
+            sources.extend(merged.map(Source::own));
+        } else {
+            sources.extend(views.iter().filter_map(|view| view.snapshot.clone()).map(Source::region));
+        }
         if state.plan.as_ref().is_none_or(|plan| !plan.fits(&sources)) {
             // The old one goes first: two plans of a million series would be held else.
             state.plan = None;
@@ -168,7 +226,7 @@ impl Scraper {
         }
         let plan = state.plan.as_ref().ok_or(ScrapeError::Misfit)?;
         // Only now is it known what was left out; the structure is the same, so the plan still fits.
-        self.own.set_clashes(plan.clashes().len());
+        self.own.set_clashes(plan.clashes().len() + left_out.len());
         sources[0] = Source::own(Arc::new(self.own.snapshot()?));
         let unknown = exposition.selection.unknown_regions(&sources);
         if !unknown.is_empty() && unknown.len() == exposition.selection.regions.len() {
@@ -184,7 +242,7 @@ impl Scraper {
         if exposition.selection.is_all() {
             state.body_len = body.len();
         }
-        let clashes: Vec<String> = plan.clashes().iter().map(ToString::to_string).collect();
+        let clashes: Vec<String> = plan.clashes().iter().map(ToString::to_string).chain(left_out).collect();
         state.log(&problems, clashes, &views);
         for view in &mut views {
             if let Some(snapshot) = view.snapshot.take().and_then(Arc::into_inner) {
@@ -235,6 +293,17 @@ impl View {
         let damaged = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.schema.damaged_count());
         Seen { region: &self.region, damaged }
     }
+}
+
+/// The regions in their places, as the ledger takes them.
+fn in_place(views: &[View], unreadable: &[Arc<RegionReader>]) -> Vec<InPlace> {
+    let seen = views.iter().filter(|view| view.region.verdict != Verdict::Copy).map(|view| InPlace {
+        reader: Arc::clone(&view.reader),
+        living: view.snapshot.clone(),
+        readable: true,
+    });
+    let not = unreadable.iter().map(|reader| InPlace { reader: Arc::clone(reader), living: None, readable: false });
+    seen.chain(not).collect()
 }
 
 /// Facts about a region, with its values where its writer lives.

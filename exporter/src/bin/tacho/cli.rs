@@ -105,6 +105,10 @@ pub(crate) struct Serve {
     /// Name of the label that says which region a series comes from; empty for none, which one region allows
     #[arg(long = "region-label", value_name = "NAME", default_value = tachograph_exporter::plan::REGION_LABEL)]
     pub(crate) region_label: String,
+    /// Add regions up instead of telling them apart: for pools of workers, whose totals stay when one dies. Counters,
+    /// histograms and up-down counters by sum, gauges as their family says. Needs --recorder.dir, where the ledger is
+    #[arg(long = "merge")]
+    pub(crate) merge: bool,
     /// Compress bodies by gzip for scrapers that take it: auto leaves those on this machine plain bytes, which reach them
     /// sooner than compressing takes
     #[arg(long = "web.compression", value_name = "WHEN", default_value = "auto")]

@@ -26,6 +26,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         compression_level: args.compression_level,
         created: args.created,
         stuck_after: args.stuck_after,
+        merge: args.merge,
         recorder: args.recorder.config(),
     };
     let problems = config.problems();

@@ -1,0 +1,235 @@
+//! Adds pictures of several regions up to one: which series of each become which of the whole, and the arithmetic.
+//!
+//! Called by `ledger/mod.rs`. The structure is made anew only when that of a part changes; a scrape then adds cells by
+//! index. A series is known by its family and its label block. Families of one name that differ in kind, numbers or bounds
+//! can't be added up: one shape stands, the rest is left out and named.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::schema::{Aggregation, Family, Kind, Number, Schema};
+use crate::snapshot::cells_of;
+use crate::{PartsError, RegionInfo, Snapshot};
+
+/// What is added up, the oldest first.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// Whose it is, in messages.
+    pub(crate) name: String,
+    pub(crate) picture: Arc<Snapshot>,
+    /// The totals of the folded: they decide which shape stands where a living part has it, too.
+    pub(crate) folded: bool,
+}
+
+/// The structure of a sum.
+#[derive(Debug, Default)]
+pub(crate) struct Merge {
+    schema: Arc<Schema>,
+    parts: Vec<(Arc<Schema>, Vec<u32>)>,
+    pub(crate) clashes: Vec<String>,
+    lane: usize,
+    shared: usize,
+}
+
+/// Of a series that is left out.
+const NONE: u32 = u32::MAX;
+
+/// What must be the same for two families to be added up.
+pub(crate) fn shape(family: &Family) -> String {
+    let Family { name, kind, number, bounds, schema, range, scale, states, .. } = family;
+    format!("{name}|{kind:?}|{number:?}|{schema}|{range:?}|{scale}|{states:?}|{bounds:?}")
+}
+
+impl Merge {
+    /// Whether it was made of these parts' structures.
+    pub(crate) fn fits(&self, parts: &[Part]) -> bool {
+        let same = |(made, part): (&(Arc<Schema>, Vec<u32>), &Part)| Arc::ptr_eq(&made.0, &part.picture.schema);
+        self.parts.len() == parts.len() && self.parts.iter().zip(parts).all(same)
+    }
+
+    /// Plans the sum of these parts.
+    pub(crate) fn new(parts: &[Part]) -> Self {
+        let standing = standing(parts);
+        let mut merge = Self::default();
+        let mut families: Vec<Family> = Vec::new();
+        let mut index: HashMap<String, usize> = HashMap::new();
+        let mut series: Vec<Vec<crate::Series>> = Vec::new();
+        let mut known: Vec<HashMap<String, usize>> = Vec::new();
+        // First which family and which place in it; the places of the whole are known at the end.
+        let mut places: Vec<Vec<Option<(usize, usize)>>> = Vec::new();
+        for part in parts {
+            let schema = &part.picture.schema;
+            let mut of_part = vec![None; schema.series.len()];
+            for family in &schema.families {
+                let shape = shape(family);
+                if standing.get(family.name.as_str()) != Some(&shape) {
+                    let (name, family) = (&part.name, &family.name);
+                    merge.clashes.push(format!(
+                        "family {family} of {name} is left out of the sum: its kind, numbers or buckets are not those of an older one"
+                    ));
+                    continue;
+                }
+                let at = *index.entry(shape).or_insert_with(|| {
+                    families.push(Family { series: 0..0, ..family.clone() });
+                    series.push(Vec::new());
+                    known.push(HashMap::new());
+                    families.len() - 1
+                });
+                if families[at].help.is_empty() {
+                    families[at].help.clone_from(&family.help);
+                    families[at].unit.clone_from(&family.unit);
+                }
+                for place in family.series.clone() {
+                    let Some(one) = schema.series.get(place) else { continue };
+                    let here = *known[at].entry(one.labels.clone()).or_insert_with(|| {
+                        series[at].push(crate::Series {
+                            family: at,
+                            slot: 0,
+                            generation: 0,
+                            retired: false,
+                            ..one.clone()
+                        });
+                        series[at].len() - 1
+                    });
+                    let created = &mut series[at][here].created_realtime_ns;
+                    *created = (*created).min(one.created_realtime_ns);
+                    of_part[place] = Some((at, here));
+                }
+            }
+            places.push(of_part);
+        }
+        let mut schema = Schema::default();
+        for (mut family, of_family) in families.into_iter().zip(series) {
+            let start = schema.series.len();
+            let cells = cells_of(&family);
+            let plane = if family.kind.in_shared_plane() { &mut merge.shared } else { &mut merge.lane };
+            for mut one in of_family {
+                (one.cell, one.cells) = (*plane as u64, cells as u32);
+                *plane += cells;
+                schema.series.push(one);
+            }
+            family.series = start..schema.series.len();
+            schema.families.push(family);
+        }
+        merge.parts = parts
+            .iter()
+            .zip(places)
+            .map(|(part, of_part)| {
+                let place = |(family, place): (usize, usize)| (schema.families[family].series.start + place) as u32;
+                (Arc::clone(&part.picture.schema), of_part.into_iter().map(|at| at.map_or(NONE, place)).collect())
+            })
+            .collect();
+        merge.schema = Arc::new(schema);
+        merge
+    }
+
+    /// The sum of parts that fit.
+    pub(crate) fn sum(&self, parts: &[Part]) -> Result<Snapshot, PartsError> {
+        let (mut lane, mut shared) = (vec![0; self.lane], vec![0; self.shared]);
+        let mut seen = vec![false; self.schema.series.len()];
+        for (part, (schema, map)) in parts.iter().zip(&self.parts) {
+            for family in &schema.families {
+                let cells = cells_of(family);
+                let plane = if family.kind.in_shared_plane() { &mut shared } else { &mut lane };
+                let from = if family.kind.in_shared_plane() { &part.picture.shared } else { &part.picture.lane };
+                for place in family.series.clone() {
+                    let (Some(one), Some(to)) = (schema.series.get(place), map.get(place)) else { continue };
+                    let Some(whole) = self.schema.series.get(*to as usize) else { continue };
+                    let (at, to_at) = (one.cell as usize, whole.cell as usize);
+                    let (Some(from), Some(into)) = (from.get(at..at + cells), plane.get_mut(to_at..to_at + cells))
+                    else {
+                        continue;
+                    };
+                    let first = !std::mem::replace(&mut seen[*to as usize], true);
+                    combine(family, first, from, into);
+                }
+            }
+        }
+        let region = RegionInfo { name: "merged".into(), ..RegionInfo::default() };
+        Snapshot::from_parts(region, Arc::clone(&self.schema), lane, shared)
+    }
+}
+
+/// The shape that stands under each name: the oldest living part's, unless the folded have one that a living part has, too;
+/// where no part lives, that of the folded.
+fn standing(parts: &[Part]) -> HashMap<&str, String> {
+    let shapes = |folded: bool| {
+        let parts = parts.iter().filter(move |part| part.folded == folded);
+        parts.flat_map(|part| &part.picture.schema.families).map(|family| (family.name.as_str(), shape(family)))
+    };
+    let folded: HashMap<String, &str> = shapes(true).map(|(name, shape)| (shape, name)).collect();
+    let mut standing: HashMap<&str, String> = HashMap::new();
+    for (name, shape) in shapes(false) {
+        let stands =
+            standing.get(name).is_some_and(|stands| !folded.contains_key(&shape) || folded.contains_key(stands));
+        if !stands {
+            standing.insert(name, shape);
+        }
+    }
+    for (name, shape) in shapes(true) {
+        standing.entry(name).or_insert(shape);
+    }
+    standing
+}
+
+/// Adds one series' cells to another's. Of gauges by what the family declares, "newest" being the part that comes last; of
+/// watermarks the extreme; of state sets every state that is on in some part.
+pub(crate) fn combine(family: &Family, first: bool, from: &[u64], into: &mut [u64]) {
+    match family.kind {
+        Kind::Counter if family.number == Number::F64 => add_float(into, from, 0),
+        Kind::HistogramBounds | Kind::HistogramExponential => {
+            let sum = into.len().saturating_sub(1);
+            let floats = family.number == Number::F64;
+            let words = if floats { sum } else { into.len() };
+            add(into.get_mut(..words).unwrap_or_default(), from);
+            if floats {
+                add_float(into, from, sum);
+            }
+        }
+        Kind::Counter => add(into, from),
+        // Up and down counts are added as they are: only their difference is shown.
+        Kind::UpDownCounter => into.iter_mut().zip(from).for_each(|(into, from)| *into = into.wrapping_add(*from)),
+        Kind::Gauge => {
+            let (Some(into), Some(from)) = (into.first_mut(), from.first()) else { return };
+            *into = if first { *from } else { gauge(family, *into, *from) };
+        }
+        Kind::StateSet => into.iter_mut().zip(from).for_each(|(into, from)| *into |= from),
+        Kind::WatermarkMax | Kind::WatermarkMin => {
+            let (Some(into), Some(from)) = (into.first_chunk_mut::<4>(), from.first_chunk::<4>()) else { return };
+            (into[0], into[1]) = (into[0].max(from[0]), into[1].max(from[1]));
+            if from[2] > into[2] {
+                (into[2], into[3]) = (from[2], from[3]);
+            }
+        }
+        Kind::Info => {}
+    }
+}
+
+fn add(into: &mut [u64], from: &[u64]) {
+    into.iter_mut().zip(from).for_each(|(into, from)| *into = into.saturating_add(*from));
+}
+
+/// What is no finite number is not added: one writer must not spoil the total of all.
+fn add_float(into: &mut [u64], from: &[u64], at: usize) {
+    if let (Some(into), Some(from)) = (into.get_mut(at), from.get(at)) {
+        let from = f64::from_bits(*from);
+        if from.is_finite() {
+            *into = (f64::from_bits(*into) + from).to_bits();
+        }
+    }
+}
+
+fn gauge(family: &Family, into: u64, from: u64) -> u64 {
+    let float = family.number == Number::F64;
+    let (a, b) = (f64::from_bits(into), f64::from_bits(from));
+    let (x, y) = (into.cast_signed(), from.cast_signed());
+    match (family.aggregation, float) {
+        (Aggregation::Sum, true) => (a + b).to_bits(),
+        (Aggregation::Sum, false) => x.saturating_add(y).cast_unsigned(),
+        (Aggregation::Min, true) => a.min(b).to_bits(),
+        (Aggregation::Min, false) => x.min(y).cast_unsigned(),
+        (Aggregation::Max, true) => a.max(b).to_bits(),
+        (Aggregation::Max, false) => x.max(y).cast_unsigned(),
+        (Aggregation::Newest, _) => from,
+    }
+}

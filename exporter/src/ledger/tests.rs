@@ -1,0 +1,200 @@
+//! The ledger over real regions: each counts once, whatever becomes of it, and over restarts of the exporter.
+
+use std::path::Path;
+
+use tachograph::{Buckets, Counter, OnExisting, Region};
+
+use super::*;
+use crate::Value;
+
+/// An exporter's view of one directory, with a ledger in another.
+struct Exporter {
+    directories: Directories,
+    ledger: Ledger,
+}
+
+impl Exporter {
+    fn new(regions: &Path, book: &Path) -> Self {
+        Self { directories: Directories::from_args(vec![regions.to_owned()]), ledger: Ledger::open(book) }
+    }
+
+    fn scrape(&mut self) -> Arc<Snapshot> {
+        let in_place: Vec<InPlace> = self
+            .directories
+            .scan()
+            .regions
+            .into_iter()
+            .map(|reader| {
+                let living = reader.verdict().unwrap().is_alive().then(|| Arc::new(reader.snapshot().unwrap()));
+                InPlace { reader, living, readable: true }
+            })
+            .collect();
+        self.ledger.observe(&self.directories, &in_place, &mut Vec::new()).unwrap()
+    }
+
+    fn total(&mut self, name: &str) -> u64 {
+        let sum = self.scrape();
+        let Some(family) = sum.schema.families.iter().find(|family| family.name == name) else { return 0 };
+        family
+            .series
+            .clone()
+            .map(|series| match sum.value(series) {
+                Value::U64(value) => value,
+                Value::I64(value) => value.cast_unsigned(),
+                Value::Histogram { buckets, .. } => buckets.iter().sum(),
+                other => panic!("{name}: {other:?}"),
+            })
+            .sum()
+    }
+}
+
+struct Folders {
+    regions: tempfile::TempDir,
+    book: tempfile::TempDir,
+}
+
+impl Folders {
+    fn new() -> Self {
+        Self { regions: tempfile::tempdir().unwrap(), book: tempfile::tempdir().unwrap() }
+    }
+
+    fn exporter(&self) -> Exporter {
+        Exporter::new(self.regions.path(), self.book.path())
+    }
+
+    fn region(&self, name: &str, on_existing: OnExisting) -> Region {
+        let builder = Region::builder(name).dir(self.regions.path()).allow_disk_backed(true).lanes(4).series(32);
+        builder.on_existing(on_existing).keep_archived(2).build().unwrap()
+    }
+}
+
+fn served(region: &Region) -> Counter {
+    region.counter("app_served_total", "Requests served").unwrap()
+}
+
+const NAME: &str = "app_served_total";
+
+#[test]
+fn living_and_dead_add_up_and_levels_die_with_their_region() {
+    let folders = Folders::new();
+    let mut exporter = folders.exporter();
+    let (a, b) = (folders.region("a", OnExisting::Archive), folders.region("b", OnExisting::Archive));
+    for (region, count) in [(&a, 5), (&b, 3)] {
+        served(region).add(count);
+        region.gauge("app_level", "A level").unwrap().set(count as i64);
+        let wait = region.histogram("app_wait_seconds", "Time", Buckets::bounds([0.1, 1.0])).unwrap();
+        (0..count).for_each(|_| wait.observe(0.5));
+    }
+    let all = |exporter: &mut Exporter| [NAME, "app_wait_seconds", "app_level"].map(|name| exporter.total(name));
+    assert_eq!(all(&mut exporter), [8, 8, 8]);
+    a.close();
+    assert_eq!(all(&mut exporter), [8, 8, 3]);
+    // Archived and replaced: folded, once, for this exporter and the next.
+    let again = folders.region("a", OnExisting::Archive);
+    served(&again).add(10);
+    for _ in 0..3 {
+        assert_eq!(all(&mut exporter), [18, 8, 3]);
+    }
+    assert_eq!(exporter.ledger.condition().folded, 1);
+    assert_eq!(all(&mut folders.exporter()), [18, 8, 3]);
+    // Its evidence may go, too.
+    std::fs::remove_dir_all(folders.regions.path().join("archive")).unwrap();
+    assert_eq!(all(&mut exporter), [18, 8, 3]);
+    assert_eq!(all(&mut folders.exporter()), [18, 8, 3]);
+    drop((b, again));
+}
+
+#[test]
+fn what_lived_and_died_unseen_is_found_in_the_archive() {
+    let folders = Folders::new();
+    let mut exporter = folders.exporter();
+    assert_eq!(exporter.total(NAME), 0);
+    for count in [5, 3] {
+        let region = folders.region("a", OnExisting::Archive);
+        served(&region).add(count);
+        region.close();
+    }
+    let living = folders.region("a", OnExisting::Archive);
+    served(&living).add(1);
+    assert_eq!(exporter.total(NAME), 9);
+    assert_eq!(exporter.total(NAME), 9);
+    assert_eq!(folders.exporter().total(NAME), 9);
+}
+
+#[test]
+fn an_adopter_counts_for_all_before_it_registered_or_not() {
+    let folders = Folders::new();
+    let mut exporter = folders.exporter();
+    let mut counted = 0;
+    for life in 1..6 {
+        let region = folders.region("a", OnExisting::Adopt);
+        assert_eq!(exporter.total(NAME), counted, "life {life}: nothing is registered yet");
+        if life != 3 {
+            served(&region).add(life);
+            counted += life;
+        }
+        assert_eq!(exporter.total(NAME), counted, "life {life}");
+        if life == 4 {
+            // An exporter that was away meanwhile.
+            exporter = folders.exporter();
+        }
+        region.close();
+        if life % 2 == 0 {
+            assert_eq!(exporter.total(NAME), counted, "life {life}, closed");
+        }
+    }
+    assert_eq!(folders.exporter().total(NAME), counted);
+    assert_eq!(exporter.ledger.condition().folded, 0, "the last one carries all");
+}
+
+#[test]
+fn what_was_shown_stays_where_the_evidence_goes_while_no_exporter_looks() {
+    let folders = Folders::new();
+    let region = folders.region("a", OnExisting::Archive);
+    served(&region).add(7);
+    assert_eq!(folders.exporter().total(NAME), 7);
+    region.close();
+    std::fs::remove_file(folders.regions.path().join("a.tacho")).unwrap();
+    assert_eq!(folders.exporter().total(NAME), 7);
+}
+
+#[test]
+fn a_ledger_that_is_torn_is_put_aside_and_never_half_read() {
+    let folders = Folders::new();
+    let region = folders.region("a", OnExisting::Archive);
+    served(&region).add(7);
+    assert_eq!(folders.exporter().total(NAME), 7);
+    region.close();
+    let path = folders.book.path().join(FILE);
+    let whole = std::fs::read(&path).unwrap();
+    for len in 0..whole.len() {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        assert!(file::read(&path).is_err(), "{len} bytes of {}", whole.len());
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(file::read(&path).is_err(), "byte {at}");
+    }
+    assert_eq!(folders.exporter().total(NAME), 7, "from the region that is there");
+    assert!(folders.book.path().join("merge.ledger.unreadable").exists());
+}
+
+#[test]
+fn while_the_ledger_can_not_be_written_the_last_durable_total_is_served() {
+    let folders = Folders::new();
+    let mut exporter = folders.exporter();
+    let region = folders.region("a", OnExisting::Archive);
+    served(&region).add(7);
+    assert_eq!(exporter.total(NAME), 7);
+    // A directory in the temporary file's place: as little can be written as on a full disk.
+    let blocked = folders.book.path().join("merge.ledger.tmp");
+    std::fs::create_dir(&blocked).unwrap();
+    served(&region).add(1);
+    assert_eq!(exporter.total(NAME), 7);
+    assert!(!exporter.ledger.condition().durable);
+    std::fs::remove_dir(&blocked).unwrap();
+    assert_eq!(exporter.total(NAME), 8);
+    assert!(exporter.ledger.condition().durable);
+}
