@@ -40,10 +40,13 @@ pub(crate) const fn is_total(kind: Kind) -> bool {
     matches!(kind, Kind::Counter | Kind::HistogramBounds | Kind::HistogramExponential)
 }
 
+/// Series of one family by label block: when each was first registered, and its cells.
+type Sets = BTreeMap<String, (u64, Vec<u64>)>;
+
 /// The set.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
-    families: BTreeMap<String, (Family, BTreeMap<String, (u64, Vec<u64>)>)>,
+    families: BTreeMap<String, (Family, Sets)>,
     series: usize,
     pub(crate) regions: Vec<Identity>,
     /// Nothing built before is folded any more, unless it is known otherwise.
