@@ -49,7 +49,7 @@ fn worker() {
 fn start(dir: &Path, slot: usize) -> (Running, std::thread::JoinHandle<(u64, u64)>) {
     let name = format!("mc-{slot}");
     let _ = std::fs::remove_file(dir.join(format!("end-{name}")));
-    let how = if slot % 2 == 0 { "adopt" } else { "archive" };
+    let how = if slot.is_multiple_of(2) { "adopt" } else { "archive" };
     let mut command = Command::new(std::env::current_exe().expect("its own path"));
     command.args(["worker", "--exact", "--ignored", "--nocapture"]);
     command.env(ROLE, format!("{} {name} {how}", dir.display())).stdin(Stdio::null()).stdout(Stdio::piped());
