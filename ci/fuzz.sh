@@ -13,11 +13,12 @@ rustup toolchain list | grep -q '^nightly' || {
 
 seconds=${1:-3600}
 cargo run --quiet -p tachograph-exporter --no-default-features --example fuzz-seeds -- fuzz/corpus/reader
-before=$(find fuzz/artifacts/reader -type f 2>/dev/null | wc -l)
+mkdir -p fuzz/artifacts/reader
+before=$(find fuzz/artifacts/reader -type f | wc -l)
 status=0
 cargo +nightly fuzz run reader -- -max_total_time="$seconds" -max_len=400000 -timeout=20 -rss_limit_mb=4096 \
     -print_final_stats=1 || status=$?
-after=$(find fuzz/artifacts/reader -type f 2>/dev/null | wc -l)
+after=$(find fuzz/artifacts/reader -type f | wc -l)
 if [ "$status" != 0 ] || [ "$after" != "$before" ]; then
     echo "fuzz: findings in fuzz/artifacts/reader; mend, then keep the file in fuzz/regressions" >&2
     exit 1
