@@ -187,6 +187,12 @@ impl Snapshot {
         }
     }
 
+    /// The cells that are the values of a family as they stand: of a counter of whole things.
+    pub(crate) fn integers(&self, family: &Family) -> Option<&[u64]> {
+        let plain = family.kind == Kind::Counter && family.number == Number::U64 && family.scale == 1.0;
+        plain.then_some(&self.lane)
+    }
+
     /// The extreme since start of a watermark and when it was seen, in nanoseconds since the Unix epoch; `None` for
     /// other kinds, and where nothing was recorded yet.
     #[must_use]

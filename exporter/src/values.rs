@@ -120,12 +120,8 @@ fn read_tiles(view: WordView<'_>, lanes: Section, used: u64, plan: &ReadPlan, ou
         let here = floats.partition_point(|cell| *cell < end);
         let (these, rest) = floats.split_at(here);
         floats = rest;
-        for lane in 0..used {
-            if let Some(base) = lanes.entry(lane) {
-                // The tile is inside the lane, and the lane inside the file, so nothing is left out here.
-                let _ = view.add_into(base + start * 8, tile);
-            }
-        }
+        // The tile is inside each lane, and the lanes inside the file, so nothing is left out here.
+        view.add_into((0..used).filter_map(|lane| lanes.entry(lane)).map(|base| base + start * 8), tile);
         // Floats were added up as if they were integers; while their tile is in the cache, do it right.
         for cell in these {
             let sum = (0..used).fold(0.0, |sum, lane| sum + f64::from_bits(load(view, lanes, lane, *cell)));

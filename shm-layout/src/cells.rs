@@ -150,13 +150,34 @@ impl<'a> WordView<'a> {
         Some(())
     }
 
-    /// Adds the words from a byte offset to `sums`, wrapping. `None`, and nothing added, where any is outside.
-    #[must_use]
-    pub fn add_into(&self, offset: u64, sums: &mut [u64]) -> Option<()> {
-        self.words(offset, sums.len())?
-            .zip(sums)
-            .for_each(|(word, sum)| *sum = sum.wrapping_add(word.load(Ordering::Relaxed)));
-        Some(())
+    /// Adds the words from each of these byte offsets to `sums`, wrapping. An offset from which any is outside adds
+    /// nothing.
+    ///
+    /// Four lanes are added up at a time, so that a sum is loaded and stored once for four words of a region.
+    pub fn add_into(&self, mut offsets: impl Iterator<Item = u64>, sums: &mut [u64]) {
+        let len = sums.len();
+        loop {
+            let four = [offsets.next(), offsets.next(), offsets.next(), offsets.next()];
+            if four[0].is_none() {
+                return;
+            }
+            let four = four.map(|offset| offset.and_then(|offset| self.words(offset, len)));
+            match four {
+                [Some(a), Some(b), Some(c), Some(d)] => {
+                    for ((((a, b), c), d), sum) in a.zip(b).zip(c).zip(d).zip(&mut *sums) {
+                        let [a, b, c, d] = [a, b, c, d].map(|word| word.load(Ordering::Relaxed));
+                        *sum = sum.wrapping_add(a.wrapping_add(b)).wrapping_add(c.wrapping_add(d));
+                    }
+                }
+                fewer => {
+                    for words in fewer.into_iter().flatten() {
+                        words
+                            .zip(&mut *sums)
+                            .for_each(|(word, sum)| *sum = sum.wrapping_add(word.load(Ordering::Relaxed)));
+                    }
+                }
+            }
+        }
     }
 
     /// Copies `len` bytes from any byte offset. `None` where any is outside.

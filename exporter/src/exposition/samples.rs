@@ -39,6 +39,15 @@ pub(super) fn block(
     let lines = lines.chunks_exact(per_series.max(1));
     let mut writer = Writer { arena: &plan.arena, at: block.start, out };
     let plain = !style.strict && !style.created;
+    if let (Some(values), false, true) = (snapshot.integers(family), style.created, wanted.all()) {
+        // Most of what there is, without a look at each one's kind.
+        for (cell, prefix) in cells.iter().zip(lines.flatten()) {
+            writer.out.extend_from_slice(std::mem::take(head));
+            let value = usize::try_from(*cell).ok().and_then(|cell| values.get(cell)).copied().unwrap_or(0);
+            writer.line(*prefix, |out| push_u64(out, value));
+        }
+        return;
+    }
     for ((cell, prefixes), series) in cells.iter().zip(lines).zip(all) {
         if !wanted.wants(&series.labels) {
             writer.skip(prefixes);

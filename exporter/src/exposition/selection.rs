@@ -89,6 +89,11 @@ impl<'a> Wanted<'a> {
         }
     }
 
+    /// Whether all of them are.
+    pub(super) const fn all(&self) -> bool {
+        !self.some
+    }
+
     #[inline]
     pub(super) fn wants(&self, labels: &str) -> bool {
         !self.some || self.selection.wants_labels(labels)
