@@ -16,7 +16,7 @@ fn word() -> impl Strategy<Value = u64> {
 
 proptest! {
     #[test]
-    fn a_view_answers_any_offset(offset in word(), len in word(), count in 0..20usize) {
+    fn a_view_answers_any_offset(offset in word(), len in word(), count in 0..20usize, lanes in 0..11u64) {
         let mut file = tempfile::tempfile().expect("a temporary file");
         std::io::Write::write_all(&mut file, &[7; 64]).expect("64 bytes");
         let map = ReaderMap::new(&file, 64).expect("a map");
@@ -30,6 +30,16 @@ proptest! {
         let mut out = vec![0; count];
         let fits = offset % 8 == 0 && offset.checked_add(count as u64 * 8).is_some_and(|end| end <= 64);
         prop_assert_eq!(view.copy(offset, &mut out).is_some(), fits);
-        prop_assert_eq!(view.add_into(offset, &mut out).is_some(), fits);
+        // Any number of lanes, some of them outside: each that fits is added once.
+        let offsets: Vec<u64> = (0..lanes).map(|lane| offset.wrapping_add(lane * 8)).collect();
+        let (mut sums, mut expected) = (vec![1; count], vec![1_u64; count]);
+        view.add_into(offsets.iter().copied(), &mut sums);
+        for offset in offsets {
+            let mut words = vec![0; count];
+            if view.copy(offset, &mut words).is_some() {
+                expected.iter_mut().zip(words).for_each(|(sum, word)| *sum = sum.wrapping_add(word));
+            }
+        }
+        prop_assert_eq!(sums, expected);
     }
 }
