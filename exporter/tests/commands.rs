@@ -161,7 +161,8 @@ fn a_moment_of_the_recording_and_a_case_are_compared_with_now() {
 
     // Every command opens a case.
     let case = dir.join("mc-0.case.tar.gz").display().to_string();
-    assert_eq!(tacho(dir, &["case", "mc-0", "-o", &case]).status.code(), Some(0));
+    let made = tacho(dir, &["case", "mc-0", "-o", &case, "--recorder.dir", &recorder_dir]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
     served.add(1);
     let shown = json_of(dir, &["show", &case]);
     assert_eq!((&shown["region"]["name"], &shown["region"]["verdict"]), (&"mc-0".into(), &"copy".into()));
