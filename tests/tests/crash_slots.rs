@@ -57,7 +57,10 @@ fn blocks_signals(pid: u32) -> bool {
 
 /// Runs a victim to its end; those that wait are sent `signals`, one after the other.
 fn run(dir: &Path, hooks: &str, death: &str, signals: &[Signal]) -> End {
-    let mut command = Command::new(crash_victim());
+    // By `env`, which it becomes: where the tests were started in the background by a shell, SIGINT and SIGQUIT are ignored, and
+    // a child inherits that.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(crash_victim());
     command.arg(dir).args([hooks, death]).stdout(Stdio::piped()).stderr(Stdio::piped());
     // The messages are compared: no backtraces in between, and no core dump in the tree.
     command.env_remove("RUST_BACKTRACE").current_dir(dir);
