@@ -72,7 +72,9 @@ impl Checker {
     /// A scrape, which took so long.
     pub(crate) fn scrape(&mut self, scrape: &Exposition, took: Duration) {
         let mut now: Vec<Option<Vec<Option<u64>>>> = self.families.iter().map(|_| None).collect();
-        for (key, value) in scrape.values.iter().filter(|(key, _)| !key.starts_with("tacho_")) {
+        // What the exporter says of the region and of its writer's process is none of the region's.
+        let own = |key: &str| key.starts_with("tacho_") || key.starts_with("process_");
+        for (key, value) in scrape.values.iter().filter(|(key, _)| !own(key)) {
             let (index, series) = *self.by_key.get(key).unwrap_or_else(|| panic!("nobody registers {key:?}"));
             let family = &self.families[index];
             let wanted = if matches!(family.sort, Sort::Counter | Sort::Float) { "counter" } else { "gauge" };
