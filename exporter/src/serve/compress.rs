@@ -1,6 +1,6 @@
 //! Whether and how bodies are compressed: gzip only, which is all that Prometheus asks for.
 //!
-//! Compressing costs about ten times what rendering does, so that it pays only where the network is slower than that: a
+//! Compressing costs more than rendering does, so that it pays only where the network is slower than that: a
 //! peer on this machine gets plain bytes unless the operator says otherwise.
 
 use std::io::Write as _;
