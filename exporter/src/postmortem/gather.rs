@@ -59,7 +59,7 @@ impl Subject<'_> {
         let headline = headline(region, &evidence, &died_of, now, lives.crashes);
         let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
         let found = self.recorded.map(|recorded| history::read(recorded, end_ns));
-        let unfinished = unfinished(&evidence, found.as_ref());
+        let unfinished = unfinished(&evidence, found.as_ref(), region.tick_period_ns);
         let successor = lives.successor.map(|next| successor(&next, end_ns));
         let timeline = Parts {
             region,
@@ -290,7 +290,9 @@ fn successor(next: &RegionInfo, end_ns: u64) -> Successor {
     }
 }
 
-fn unfinished(evidence: &Evidence, found: Option<&Found>) -> List<Unfinished> {
+/// `tick_ns` is the period of the writer's clock for activities: a message looks up to that much longer than it takes, so
+/// that a usual time below it tells nothing.
+fn unfinished(evidence: &Evidence, found: Option<&Found>, tick_ns: u64) -> List<Unfinished> {
     let lately = |panic: &&Panic| evidence.until.since_ns(panic.at.monotonic_ns) <= LATELY_NS;
     let panicked = evidence.panics.latest.iter().filter(lately).filter_map(|panic| panic.by.actor.as_ref());
     let panicked: HashSet<_> = panicked.collect();
@@ -306,7 +308,8 @@ fn unfinished(evidence: &Evidence, found: Option<&Found>) -> List<Unfinished> {
             None if activity.busy_ns.is_some() => UnfinishedState::Busy,
             None => continue,
         };
-        let usual = found.and_then(|found| found.usual.get(&activity.actor)).map(|ns| seconds(*ns));
+        let usual = found.and_then(|found| found.usual.get(&activity.actor)).filter(|ns| **ns > tick_ns);
+        let usual = usual.map(|ns| seconds(*ns));
         list.push(Unfinished { activity: activity.clone(), state, usual_seconds: usual });
     }
     list.sort_by_key(|one| (one.state, std::cmp::Reverse(one.activity.busy_ns)));
