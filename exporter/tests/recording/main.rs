@@ -49,10 +49,14 @@ impl Place {
 }
 
 /// Waits for something that a thread will do.
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+fn until(what: &str, done: impl FnMut() -> bool) {
+    until_within(Duration::from_secs(60), what, done);
+}
+
+fn until_within(limit: Duration, what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        assert!(start.elapsed() < limit, "{what} did not happen");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
