@@ -55,6 +55,20 @@ fn serve_goes_on_beside_files_that_are_no_regions() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_is_an_error_and_no_signal() {
+    let folder = tmpfs::folder();
+    let mut command = Command::new("sh");
+    // 100 blocks of 512 bytes, in which no region fits.
+    command.args(["-c", "ulimit -f 100; exec \"$@\"", "sh"]).arg(binary("meeting-controller"));
+    command.args(["--region", "limited", "--for", "1", "--region-dir"]).arg(folder.path());
+    let output = command.stdin(Stdio::null()).output().expect("the controller runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code().is_some_and(|code| code != 0), "{:?}: {said}", output.status);
+    assert!(said.contains("RLIMIT_FSIZE") && said.contains("limited.tacho"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("the directory").count(), 0, "nothing half-made is left");
+}
+
+#[test]
 fn a_full_tmpfs_is_an_error_that_leaves_nothing_behind() {
     let full = Tmpfs::new("1m");
     let error = Region::builder("too-big").dir(full.path()).build().expect_err("3 MiB do not fit 1 MiB");

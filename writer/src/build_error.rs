@@ -104,6 +104,20 @@ pub enum BuildError {
         /// Bytes that the file system says are free, after everything half-made was removed.
         free: u64,
     },
+    /// The process may not make files as large as the region: the kernel would end it with SIGXFSZ.
+    #[error(
+        "region file {} needs {needed} bytes and this process may write {limit} to a file: raise its limit (RLIMIT_FSIZE, \
+         `ulimit -f`, LimitFSIZE= of systemd), or build a smaller region",
+        path.display()
+    )]
+    FileSizeLimit {
+        /// The region file.
+        path: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The kernel gave no memory or no address space.
     #[error("no memory for region {name}: raise the limit on address space (RLIMIT_AS), or build with fewer lanes")]
     Memory {

@@ -79,6 +79,7 @@ impl Plan {
         on_existing: OnExisting,
         rules: Rules,
     ) -> Result<Started, BuildError> {
+        self.check_file_size(directory)?;
         let lock = lock::acquire(directory, &self.name)?;
         let archived = if !archive::occupied(directory, &self.name)? {
             archive::finish(directory, &self.name, rules)
@@ -149,6 +150,17 @@ impl Plan {
                 drop(file);
                 Err(if matches!(error, BuildError::Full { .. }) { self.full(directory) } else { error })
             }
+        }
+    }
+
+    /// Asked before anything is touched: a file beyond the limit is no error, but a signal that ends the process.
+    fn check_file_size(&self, directory: &Directory) -> Result<(), BuildError> {
+        let needed = self.layout.file_len();
+        match rustix::process::getrlimit(rustix::process::Resource::Fsize).current {
+            Some(limit) if limit < needed => {
+                Err(BuildError::FileSizeLimit { path: self.path(directory), needed, limit })
+            }
+            _ => Ok(()),
         }
     }
 

@@ -51,6 +51,13 @@ impl Plan {
             dropped = predecessor.dropped,
             "continues the counters of the region before"
         );
+        if predecessor.damaged > 0 {
+            tracing::warn!(
+                region = started.name,
+                damaged = predecessor.damaged,
+                "parts of the region before are damaged and not continued; it is in the archive"
+            );
+        }
         started.adoption = Some(Adoption::new(&started, predecessor));
         Ok(started)
     }
