@@ -3,61 +3,28 @@
 //! A [`RegionReader`] holds its file open and mapped, so it goes on reading what it opened, whatever happens to the
 //! path. It writes nothing and takes no lock of the region's. Threads may share it; snapshots of one region queue.
 
-use std::io;
+mod cache;
+mod error;
+mod info;
+mod judgement;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-use tachograph_layout::{Control, HighWater, MemoryLock, RegionState, SectionKind, SlotState, SlotWord, WordView};
+use tachograph_layout::{SectionKind, WordView};
+
+use cache::Cache;
+pub use error::ReadError;
+pub(crate) use info::printable;
 
 use crate::Verdict;
-use crate::cause::{Cause, DeathFacts};
-use crate::evidence::{self, Activities, Evidence, Fatal, Moment};
+use crate::evidence::{self, Activities, Evidence, Moment};
 use crate::json::Now;
-use crate::lock::LockError;
-use crate::parse::{self, Parsed};
-use crate::promise::{self, Promise};
 use crate::region_file::{OpenError, RegionFile};
-use crate::schema::Schema;
-use crate::snapshot::{Capacity, RegionInfo, Snapshot, Usage};
+use crate::snapshot::{RegionInfo, Snapshot};
 use crate::values::{self, ReadPlan};
-use crate::verdict::Facts;
 use crate::verify::{self, Finding};
-
-/// Why a region can't be read any more.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The file was cut while it was open.
-    #[error("{path}: cut short: {found} bytes where it had {expected}", path = path.display())]
-    CutShort {
-        /// The path.
-        path: PathBuf,
-        /// Length now.
-        found: u64,
-        /// Length when it was opened.
-        expected: u64,
-    },
-    /// The file was cut while it was being read, or at some time before, whatever its length is now.
-    #[error("{path}: cut while it was mapped: what was cut off reads as zeros, so nothing of it is shown", path = path.display())]
-    Cut {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Its length can't be asked.
-    #[error("{path}: can't be read", path = path.display())]
-    Stat {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// Its lock can't be asked.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-}
 
 /// Reads one region.
 ///
@@ -75,39 +42,6 @@ pub struct RegionReader {
     /// The case that the region was taken out of.
     case: Option<PathBuf>,
 }
-
-/// What one snapshot leaves for the next.
-#[derive(Debug, Default)]
-struct Cache {
-    structure: Option<Structure>,
-    /// Buffers given back by [`RegionReader::recycle`].
-    spare: Vec<(Vec<u64>, Vec<u64>)>,
-}
-
-/// A parsed structure and what tells whether it still stands.
-#[derive(Debug, Clone)]
-struct Structure {
-    word: u64,
-    used: HighWater,
-    schema: Arc<Schema>,
-    plan: Arc<ReadPlan>,
-    open_slots: Arc<Vec<(u32, u64)>>,
-    next_expiry: u64,
-}
-
-/// The verdict on a region's writer with what speaks for it.
-struct Judgement {
-    verdict: Verdict,
-    cause: Option<Cause>,
-    signal: Option<String>,
-    broken_promises: Vec<Promise>,
-}
-
-/// A writer that ticked so long after a fatal signal was handled by somebody, and survived it.
-const SURVIVED_NS: u64 = 10_000_000_000;
-
-/// Pairs of buffers kept.
-const SPARE: usize = 2;
 
 impl RegionReader {
     /// Opens a region file: `<name>.tacho` in its place, an archived one, or a copy.
@@ -192,7 +126,7 @@ impl RegionReader {
         let verdict = judgement.verdict;
         let view = self.view();
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut lane, mut shared) = cache.spare.pop().unwrap_or_default();
+        let (mut lane, mut shared) = cache.take_buffers();
         let structure = view.read_structure(verdict.is_alive(), |word| {
             let structure = cache.current(view, &self.file, word, self.now(verdict));
             values::read(view, &self.file.sections, &structure.plan, &mut lane, &mut shared);
@@ -262,9 +196,7 @@ impl RegionReader {
     /// Takes a snapshot's buffers back, so that the next one allocates nothing.
     pub fn recycle(&self, snapshot: Snapshot) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if cache.spare.len() < SPARE {
-            cache.spare.push(snapshot.into_buffers());
-        }
+        cache.give_back(snapshot.into_buffers());
     }
 
     /// Checks every structure; a healthy region gives no finding.
@@ -302,56 +234,6 @@ impl RegionReader {
         self.file.map.view()
     }
 
-    fn state(&self) -> Option<RegionState> {
-        // SYNC(region-live): whoever finds the region closed finds its last values.
-        self.view().load_acquire(Control::STATE).and_then(RegionState::from_wire)
-    }
-
-    /// The verdict with what speaks for it, asked now.
-    fn judgement(&self) -> Result<Judgement, ReadError> {
-        let (facts, broken_promises) = self.facts()?;
-        let verdict = facts.verdict();
-        if verdict != Verdict::Crashed {
-            let broken_promises = if verdict == Verdict::Hung { broken_promises } else { Vec::new() };
-            return Ok(Judgement { verdict, cause: None, signal: None, broken_promises });
-        }
-        let signal = self.fatal_signal();
-        let silent = DeathFacts { fatal: signal.is_some(), state: facts.state, process_lives: false };
-        let cause = match silent.cause() {
-            // Only then is it asked of the kernel, and of the files beside.
-            Cause::Killed => DeathFacts { process_lives: self.file.is_outlived(facts), ..silent }.cause(),
-            cause => cause,
-        };
-        Ok(Judgement { verdict, cause: Some(cause), signal: signal.flatten(), broken_promises: Vec::new() })
-    }
-
-    /// What a verdict is made of, and the promises that are broken if the writer lives.
-    fn facts(&self) -> Result<(Facts, Vec<Promise>), ReadError> {
-        self.check_length()?;
-        let broken_promises = self.broken_promises();
-        Ok((self.file.facts(self.state(), !broken_promises.is_empty())?, broken_promises))
-    }
-
-    /// The promises that are broken now, if the writer lives.
-    fn broken_promises(&self) -> Vec<Promise> {
-        let (view, header) = (self.view(), &self.file.header);
-        let now = Moment::from(Now::read());
-        // Until the first tick there is the start.
-        let tick = view.load(Control::TICK_MONOTONIC_NS).unwrap_or(0).max(header.created_monotonic_ns);
-        promise::broken(header.tick_period_ns, now.since_ns(tick), evidence::pulses(view, &self.file.sections, now))
-    }
-
-    /// The name of the signal that the writer died of; `Some(None)` where its record is unfinished.
-    fn fatal_signal(&self) -> Option<Option<String>> {
-        let (fatal, unfinished) = evidence::fatal(self.view(), &self.file.sections);
-        let ticked = self.view().load(Control::TICK_MONOTONIC_NS).unwrap_or(0);
-        let died = |fatal: &Fatal| ticked.saturating_sub(fatal.at.monotonic_ns) <= SURVIVED_NS;
-        match fatal {
-            Some(fatal) => died(&fatal).then_some(Some(fatal.name)),
-            None => unfinished.map(|_| None),
-        }
-    }
-
     /// A load from a page that was cut off raises SIGBUS. The guard survives that, but the region's maps are lost for
     /// good, so the length is asked before anything is loaded.
     fn check_length(&self) -> Result<(), ReadError> {
@@ -371,126 +253,6 @@ impl RegionReader {
         }
         Ok(())
     }
-
-    /// The writer's monotonic clock: now where it lives; else as it was at its last tick, so that what lingered when it
-    /// died is shown for as long as its region is.
-    fn now(&self, verdict: Verdict) -> u64 {
-        if verdict.is_alive() {
-            let now = clock_gettime(ClockId::Monotonic);
-            (now.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec as u64)
-        } else {
-            self.view().load(Control::TICK_MONOTONIC_NS).unwrap_or(0)
-        }
-    }
-
-    /// The schema without series whose slots were given away while their values were read. Only an open family's slots
-    /// ever change hands.
-    fn still_there(&self, structure: &Structure) -> Arc<Schema> {
-        if structure.open_slots.is_empty() {
-            return Arc::clone(&structure.schema);
-        }
-        let (view, section) = (self.view(), self.file.sections.section(SectionKind::Series));
-        let gone = |slot, generation| {
-            let found = SlotWord::new(generation, SlotState::Live);
-            !section.entry(u64::from(slot)).is_some_and(|entry| view.slot_stands(entry, found))
-        };
-        let schema = &structure.schema;
-        let open = |series: &crate::Series| schema.families.get(series.family).is_some_and(|family| family.open);
-        let lost: Vec<bool> =
-            schema.series.iter().map(|series| open(series) && gone(series.slot, series.generation)).collect();
-        if lost.contains(&true) { Arc::new(schema.without(&lost)) } else { Arc::clone(schema) }
-    }
-
-    fn info_with(&self, judgement: Judgement, dropped_observations: u64) -> RegionInfo {
-        let (header, view) = (&self.file.header, self.view());
-        let word = |offset| view.load(offset).unwrap_or(0);
-        let usage = |used: u64, kind| {
-            let capacity = self.file.sections.section(kind).count;
-            Usage { used: used.min(capacity), capacity }
-        };
-        let (cells, lanes) = (self.file.sections.cells(), values::lanes_used(view, &self.file.sections));
-        let Judgement { verdict, cause, signal, broken_promises } = judgement;
-        RegionInfo {
-            name: self.file.name.clone(),
-            path: self.path().to_owned(),
-            uuid: header.uuid,
-            verdict,
-            cause,
-            signal,
-            broken_promises,
-            pid: header.pid,
-            pid_namespace: header.pid_namespace,
-            process_start_ticks: header.process_start_ticks,
-            ticks_per_second: header.ticks_per_second,
-            boot_id: header.boot_id,
-            created_realtime_ns: header.created_realtime_ns,
-            created_monotonic_ns: header.created_monotonic_ns,
-            tick_period_ns: header.tick_period_ns,
-            ticks: word(Control::TICKS),
-            tick_monotonic_ns: word(Control::TICK_MONOTONIC_NS),
-            tick_realtime_ns: word(Control::TICK_REALTIME_NS),
-            state: self.state(),
-            state_realtime_ns: word(Control::STATE_REALTIME_NS),
-            exe: printable(&header.exe()),
-            host: printable(&header.host()),
-            version: printable(&header.version()),
-            build_id: header.build_id(),
-            predecessor: header.predecessor_uuid,
-            restarts: header.restarts,
-            capacity: Capacity {
-                series: usage(word(Control::SERIES_USED), SectionKind::Series),
-                families: usage(word(Control::FAMILIES_USED), SectionKind::Families),
-                cells: Usage { used: word(Control::CELLS_USED).min(cells), capacity: cells },
-                strings: usage(word(Control::STRINGS_USED), SectionKind::Strings),
-                label_areas: usage(word(Control::LABEL_AREAS_USED), SectionKind::LabelAreas),
-                bounds: usage(word(Control::BOUNDS_USED), SectionKind::Bounds),
-                shared: usage(word(Control::SHARED_USED), SectionKind::Shared),
-                lanes: usage(lanes, SectionKind::Lanes),
-            },
-            memory_locked: header.memory_lock == MemoryLock::Held.to_wire(),
-            lane_overflows: word(Control::LANE_OVERFLOWS),
-            registrations_dropped: word(Control::REGISTRATIONS_DROPPED),
-            label_overflows: word(Control::LABEL_OVERFLOWS),
-            dropped_observations,
-            unlinked: word(Control::UNLINKED) == 1 || self.file.links().is_ok_and(|links| links == 0),
-            file_len: header.file_len,
-            archived: self.file.in_archive(),
-        }
-    }
-}
-
-impl Cache {
-    /// The structure as it is at `now`: the cached one where nothing changed, else parsed anew.
-    fn current(&mut self, view: WordView<'_>, file: &RegionFile, word: u64, now: u64) -> Structure {
-        let section = file.sections.section(SectionKind::Series);
-        let stands = |structure: &Structure| {
-            structure.word == word
-                && now < structure.next_expiry
-                && structure.used == parse::high_water(view, &file.sections)
-                // Neither taking a free slot nor retiring a series touches the words above.
-                && structure.open_slots.iter().all(|(slot, state)| {
-                    parse::slot_state(view, section, *slot).bits() == *state
-                })
-        };
-        if let Some(structure) = self.structure.as_ref().filter(|structure| stands(structure)) {
-            return structure.clone();
-        }
-        let parsed = parse::parse(view, &file.sections, Some(now));
-        // An equal schema stays the same `Arc`, so that plans made of it stay good, too.
-        let schema = match &self.structure {
-            Some(before) if *before.schema == parsed.schema => Arc::clone(&before.schema),
-            _ => Arc::new(parsed.schema),
-        };
-        let plan = Arc::new(ReadPlan::new(&schema));
-        let open_slots = Arc::new(parsed.open_slots);
-        let Parsed { used, next_expiry, .. } = parsed;
-        self.structure.insert(Structure { word, used, schema, plan, open_slots, next_expiry }).clone()
-    }
-}
-
-/// A foreign string without control characters, which would move a terminal's cursor or break a line.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
