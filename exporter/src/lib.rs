@@ -30,6 +30,7 @@ mod process_image;
 mod reader;
 mod region_copy;
 mod region_file;
+mod region_info;
 mod schema;
 mod snapshot;
 mod values;
@@ -44,8 +45,9 @@ pub use lock::LockError;
 pub use reader::{ReadError, RegionReader};
 pub use region_copy::CopyError;
 pub use region_file::OpenError;
+pub use region_info::{Capacity, RegionInfo, Usage};
 pub use schema::{Aggregation, Damage, Family, Kind, Number, Schema, Series};
-pub use snapshot::{Capacity, PartsError, RegionInfo, Snapshot, Usage, Value};
+pub use snapshot::{PartsError, Snapshot, Value};
 pub use verdict::Verdict;
 pub use verify::{Finding, Severity};
 

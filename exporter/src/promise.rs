@@ -1,7 +1,7 @@
 //! The promises of a living writer, and which of them it broke: its housekeeping tick, and the pulses of its loops.
 //!
 //! A writer that promised nothing is never hung. Ages count on the monotonic clock, which does not run while the machine
-//! sleeps and can't be set. Called by `reader.rs`; pure.
+//! sleeps and can't be set. Called by `reader/judgement.rs`; pure.
 
 use serde::Serialize;
 

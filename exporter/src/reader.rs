@@ -22,7 +22,8 @@ use crate::Verdict;
 use crate::evidence::{self, Activities, Evidence, Moment};
 use crate::json::Now;
 use crate::region_file::{OpenError, RegionFile};
-use crate::snapshot::{RegionInfo, Snapshot};
+use crate::region_info::RegionInfo;
+use crate::snapshot::Snapshot;
 use crate::values::{self, ReadPlan};
 use crate::verify::{self, Finding};
 

@@ -1,6 +1,6 @@
 //! The verdict on a region: what became of its writer, from facts alone.
 //!
-//! Pure: the facts are gathered in `reader.rs`, and here they become one word. Nothing is guessed: a region whose
+//! Pure: the facts are gathered in `reader/judgement.rs`, and here they become one word. Nothing is guessed: a region whose
 //! lock can't be asked gives an error there, not a verdict here.
 
 use serde::Serialize;

@@ -9,7 +9,7 @@ use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, Opts};
 
-use crate::snapshot::RegionInfo;
+use crate::region_info::RegionInfo;
 use crate::writer_process::{self, Stat};
 
 /// The metrics; a clone is the same ones.

@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::region_file::boot_id;
-use crate::snapshot::RegionInfo;
+use crate::region_info::RegionInfo;
 
 /// Most bytes read of a file below /proc.
 const MOST: u64 = 64 << 10;

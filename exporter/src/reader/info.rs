@@ -4,7 +4,7 @@ use tachograph_layout::{Control, MemoryLock, SectionKind};
 
 use super::RegionReader;
 use super::judgement::Judgement;
-use crate::snapshot::{Capacity, RegionInfo, Usage};
+use crate::region_info::{Capacity, RegionInfo, Usage};
 use crate::values;
 
 impl RegionReader {

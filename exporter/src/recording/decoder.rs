@@ -14,7 +14,8 @@ use super::structure::{MOST_WORK, Structure};
 use super::wire::{Cursor, Malformed};
 use super::words;
 use crate::evidence::Activity;
-use crate::snapshot::{RegionInfo, Snapshot};
+use crate::region_info::RegionInfo;
+use crate::snapshot::Snapshot;
 
 /// A region as it was at one moment: what one tick of the recorder saw.
 ///

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tachograph_layout::RegionState;
 
-use crate::snapshot::{RegionInfo, Usage};
+use crate::region_info::{RegionInfo, Usage};
 use crate::verdict::Verdict;
 
 /// What was sampled beside a region's values at one tick.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::wire::Malformed;
 use crate::reader::printable;
 use crate::region_file::is_region_name;
-use crate::snapshot::{Capacity, RegionInfo};
+use crate::region_info::{Capacity, RegionInfo};
 
 /// Which region was recorded, what wrote it, and how often it was sampled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

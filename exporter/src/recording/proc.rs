@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use super::facts::{Facts, MemoryFacts, ProcessFacts};
-use crate::snapshot::RegionInfo;
+use crate::region_info::RegionInfo;
 use crate::writer_process::{self, Stat, text};
 
 /// A writer's process and where its memory is counted.
