@@ -1,7 +1,7 @@
 //! Why a crashed writer ended, from facts alone: the region's own words first, then what the kernel says of its process.
 //!
-//! Pure: the facts are gathered by `reader/judgement.rs` (the region) and `process_image.rs` (the kernel, and regions of the same
-//! name). Nothing is guessed: what nobody noted is [`Cause::Killed`], and a panic is never a cause of its own.
+//! Pure: the facts are gathered by `reader/judgement.rs` (the region) and `process_image.rs` (the kernel, and regions of
+//! the same name). Nothing is guessed: what nobody noted is [`Cause::Killed`], and a panic is never a cause of its own.
 
 use serde::Serialize;
 use tachograph_layout::RegionState;

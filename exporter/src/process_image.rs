@@ -1,8 +1,8 @@
 //! Whether a dead region's process lives on without it: `exec` keeps pid and start time, and lets go of the lock.
 //!
-//! Called by `reader/judgement.rs` for crashed regions that left no word of their own. Asks `/proc`, where the writer's pid namespace
-//! is this one, and else the regions of the same name that were built after it. Reads headers only; what can't be read
-//! says nothing.
+//! Called by `reader/judgement.rs` for crashed regions that left no word of their own. Asks `/proc`, where the writer's pid
+//! namespace is this one, and else the regions of the same name that were built after it. Reads headers only; what can't be
+//! read says nothing.
 
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;

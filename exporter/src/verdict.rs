@@ -1,7 +1,7 @@
 //! The verdict on a region: what became of its writer, from facts alone.
 //!
-//! Pure: the facts are gathered in `reader/judgement.rs`, and here they become one word. Nothing is guessed: a region whose
-//! lock can't be asked gives an error there, not a verdict here.
+//! Pure: the facts are gathered in `reader/judgement.rs`, and here they become one word. Nothing is guessed: a region
+//! whose lock can't be asked gives an error there, not a verdict here.
 
 use serde::Serialize;
 use tachograph_layout::RegionState;

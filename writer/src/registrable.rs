@@ -1,7 +1,7 @@
 //! What may be a member of a group, what that takes of a region, and how its registration is asked for.
 //!
-//! Called by groups, to size a region and to register; the requests are made here for `region/families.rs`, too, so that what is
-//! counted is what is registered.
+//! Called by groups, to size a region and to register; the requests are made here for `region/families.rs`, too, so that
+//! what is counted is what is registered.
 
 use tachograph_layout::Kind;
 

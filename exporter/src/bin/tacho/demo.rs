@@ -5,27 +5,22 @@
 //! ends the child in order.
 
 mod crash;
+mod place;
+mod workload;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::{Map, Value as Json, json};
-use tachograph_exporter::json::Now;
 use tachograph_exporter::recording::{RecorderConfig, RecordingError};
 use tachograph_exporter::serve::{Config, ServeError, Server};
-use tachograph_exporter::{
-    Directories, Kind, ReadError, RegionInfo, RegionReader, ResolveError, Snapshot, Value, Verdict, table,
-};
-use tokio::io::AsyncReadExt as _;
-use tokio::process::{Child, ChildStdin, Command};
+use tachograph_exporter::{Directories, Kind, ReadError, RegionReader, ResolveError, Snapshot, Value, table};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+
+use place::{Place, command};
+use workload::Workload;
 
 use crate::cli::{Demo, Log, LogFormat, LogLevel};
 use crate::output;
@@ -41,13 +36,8 @@ const REGION: &str = "meeting-controller";
 const START: Duration = Duration::from_secs(20);
 /// How long the child may take to end in order.
 const END: Duration = Duration::from_secs(5);
-/// Between two looks at a child that starts.
-const LOOK: Duration = Duration::from_millis(20);
 /// Between two status lines.
 const STATUS: Duration = Duration::from_secs(3);
-/// How much of the end of the child's standard error is kept.
-const KEPT: usize = 16 << 10;
-
 /// Why there is no demo.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
@@ -201,237 +191,6 @@ fn check_owner(directories: &Directories) -> Result<(), DemoError> {
         // None there, or one that can't be read, which the child will archive or complain of.
         Err(_) => Ok(()),
     }
-}
-
-/// The child process.
-struct Workload {
-    child: Child,
-    /// Held open, outside of `child`, whose `wait` would close it: the workload ends when it closes.
-    _stdin: Option<ChildStdin>,
-    pid: u32,
-    dead: bool,
-    /// The end of what it wrote to standard error.
-    stderr: Arc<Mutex<Vec<u8>>>,
-    /// Ready when its standard error has ended.
-    stderr_ended: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Workload {
-    fn start(directory: Option<&Path>, faults: &[&str]) -> Result<Self, DemoError> {
-        let executable = std::env::current_exe().map_err(DemoError::Spawn)?;
-        let mut command = Command::new(executable);
-        command.args([WORKLOAD, "--", "--region", REGION, "--until-stdin-closes"]).args(faults);
-        if let Some(directory) = directory {
-            command.arg("--region-dir").arg(directory);
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-        let mut child = command.spawn().map_err(DemoError::Spawn)?;
-        let stderr = Arc::new(Mutex::new(Vec::new()));
-        let stderr_ended = child.stderr.take().map(|mut pipe| {
-            let kept = Arc::clone(&stderr);
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                    kept.extend_from_slice(&buffer[..read]);
-                    let surplus = kept.len().saturating_sub(KEPT);
-                    kept.drain(..surplus);
-                }
-            })
-        });
-        let stdin = child.stdin.take();
-        Ok(Self { pid: child.id().unwrap_or_default(), child, _stdin: stdin, dead: false, stderr, stderr_ended })
-    }
-
-    /// The region of this child, once it runs.
-    async fn wait_for_region(&mut self, directories: &Directories) -> Result<Arc<RegionReader>, DemoError> {
-        let start = Instant::now();
-        while start.elapsed() < START {
-            let exit = self.child.try_wait().map_err(DemoError::Wait)?;
-            let mine = directories.scan().regions.into_iter().find(|reader| {
-                reader.name() == REGION
-                    && reader.info().is_ok_and(|region| {
-                        let filled = region.capacity.series.used > 0;
-                        // Somebody was quick to kill it: that is what a demo is for.
-                        let shown = [Verdict::Running, Verdict::Crashed].contains(&region.verdict);
-                        region.pid == self.pid && filled && shown
-                    })
-            });
-            match (mine, exit) {
-                (Some(reader), _) => return Ok(reader),
-                (None, Some(status)) => {
-                    self.dead = true;
-                    return Err(DemoError::Early { status, stderr: self.stderr_text().await });
-                }
-                (None, None) => {}
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Err(DemoError::Late { stderr: self.stderr_text().await })
-    }
-
-    /// What it wrote to standard error, as the end of a sentence.
-    async fn stderr_text(&mut self) -> String {
-        if let Some(ended) = self.stderr_ended.take() {
-            let _ = timeout(Duration::from_millis(500), ended).await;
-        }
-        let kept = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(&kept);
-        if text.trim().is_empty() { String::new() } else { format!(":\n{}", text.trim_end()) }
-    }
-
-    /// Ends the child in order: asks, waits, and only then kills.
-    async fn end(&mut self) -> Result<(), DemoError> {
-        if self.dead {
-            return Ok(());
-        }
-        self.dead = true;
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It was not waited for yet, so the pid is still its own.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        match timeout(END, self.child.wait()).await {
-            Ok(exit) => exit.map(drop),
-            Err(_) => {
-                output::say(&format!("the workload did not end within {} s and is killed", END.as_secs()));
-                self.child.kill().await
-            }
-        }
-        .map_err(DemoError::Wait)
-    }
-}
-
-/// Where the demo is found, and how to say so.
-struct Place {
-    address: String,
-    url: Option<String>,
-    /// This executable as it can be called, and the flags that lead to the region.
-    command: (String, String),
-    recorder_dir: PathBuf,
-    json: bool,
-}
-
-impl Place {
-    fn metrics(&self) -> String {
-        self.url.as_ref().map_or_else(|| format!("{} /metrics", self.address), |url| format!("{url}/metrics"))
-    }
-
-    fn page(&self) -> String {
-        self.url.as_ref().map_or_else(|| format!("{} /", self.address), |url| format!("{url}/"))
-    }
-
-    fn say_running(&self, reader: &RegionReader, pid: u32) {
-        if self.json {
-            return say(&format!(
-                "{}\n",
-                json!({
-                    "version": 1,
-                    "event": "running",
-                    "pid": pid,
-                    "region": REGION,
-                    "path": reader.path().display().to_string(),
-                    "address": self.address,
-                    "metrics": self.metrics(),
-                    "recorder_dir": self.recorder_dir.display().to_string(),
-                    "page": self.page(),
-                })
-            ));
-        }
-        let (tacho, flags) = &self.command;
-        let curl = match &self.url {
-            Some(url) => format!("curl {url}/metrics"),
-            None => format!("curl --unix-socket {} http://tacho/metrics", self.address.trim_start_matches("unix:")),
-        };
-        let rows = [
-            ("", "A meeting controller is running under load; every number it counts is in shared memory.".to_owned()),
-            ("workload", format!("pid {pid}")),
-            ("region", reader.path().display().to_string()),
-            ("", String::new()),
-            ("", "Look at it:".to_owned()),
-            ("page", self.page()),
-            ("metrics", curl),
-            ("list", format!("{tacho} ls{flags}")),
-            ("values", format!("{tacho} show {REGION}{flags}")),
-            (
-                "history",
-                format!(
-                    "{tacho} history {REGION} 'mc_actor_messages_total' --plot --recorder.dir={}",
-                    quoted(&self.recorder_dir)
-                ),
-            ),
-            ("", String::new()),
-            ("", "Then kill it, and see that nothing is lost:".to_owned()),
-            ("crash", format!("kill -9 {pid}")),
-            ("verdict", format!("{tacho} ls{flags}")),
-            ("last values", format!("{tacho} show {REGION}{flags}")),
-            ("", String::new()),
-            ("", "Ctrl-C ends the demo.".to_owned()),
-        ];
-        let mut text = String::new();
-        for (name, value) in rows {
-            let _ = match name {
-                "" => writeln!(text, "{value}"),
-                name => writeln!(text, "  {name:<13}{value}"),
-            };
-        }
-        say(&text);
-    }
-
-    fn say_death(&self, reader: &RegionReader, exit: &ExitStatus, pid: u32) {
-        let verdict = reader.verdict().map_or_else(|error| error.to_string(), |verdict| verdict.to_string());
-        if self.json {
-            let exit = exit.to_string();
-            let event = json!({"version": 1, "event": "died", "pid": pid, "exit": exit, "verdict": verdict});
-            return say(&format!("{event}\n"));
-        }
-        let (tacho, flags) = &self.command;
-        say(&format!(
-            "\nThe workload, pid {pid}, is dead ({exit}). Its region says: {verdict}. What it counted is still there:\n  \
-             {tacho} show {REGION}{flags}\nThe exporter goes on: tacho_region_up of it is 0 now. Ctrl-C ends the demo.\n"
-        ));
-    }
-
-    fn say_totals(&self, reader: &RegionReader) {
-        let snapshot = match reader.snapshot() {
-            Ok(snapshot) => snapshot,
-            Err(error) => return output::say(&tachograph_exporter::listing::chain(&error)),
-        };
-        let totals = totals(&snapshot);
-        let RegionInfo { verdict, .. } = snapshot.region;
-        if self.json {
-            let object: Map<String, Json> = totals.into_iter().map(|(name, total)| (name, json!(total))).collect();
-            return say(&format!(
-                "{}\n",
-                json!({"version": 1, "event": "ended", "verdict": verdict, "totals": object})
-            ));
-        }
-        let uptime = table::span(snapshot.region.uptime_ns(Now::read().realtime_ns) as f64 / 1e9);
-        let mut table = table::Table::new(&["TOTAL", ">COUNT"]);
-        for (name, total) in totals.into_iter().filter(|(_, total)| *total > 0) {
-            table.row(vec![name, total.to_string()]);
-        }
-        say(&format!(
-            "\nThe demo has ended. The workload lived {uptime}; its region is {verdict}. What it counted:\n{table}"
-        ));
-    }
-}
-
-/// How to call this executable: by name where that is what the shell would find.
-fn command(directory: Option<&Path>) -> (String, String) {
-    let executable = std::env::current_exe().unwrap_or_else(|_| "tacho".into());
-    let same =
-        |path: PathBuf| path.canonicalize().is_ok_and(|path| executable.canonicalize().is_ok_and(|own| own == path));
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let first = std::env::split_paths(&paths).map(|path| path.join("tacho")).find(|path| path.is_file());
-    let tacho = if first.is_some_and(same) { "tacho".to_owned() } else { quoted(&executable) };
-    (tacho, directory.map_or_else(String::new, |directory| format!(" --region-dir {}", quoted(directory))))
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+=:,@%".contains(&byte);
-    if text.bytes().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// The sum of each counter family.

@@ -13,7 +13,9 @@ use tachograph_exporter::serve::{Config, Server};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{DemoError, REGION, Workload, check_directory, check_owner, command, say};
+use super::place::command;
+use super::workload::Workload;
+use super::{DemoError, REGION, check_directory, check_owner, say};
 use crate::cli::Demo;
 use crate::serve::ended;
 
