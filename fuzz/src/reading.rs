@@ -184,6 +184,46 @@ fn render(snapshot: Snapshot, len: u64) {
     assert!(Exposition::new(Format::Text).render(&plan, &sources, &mut body), "the plan was made for these sources");
     assert!(body.len() as u64 <= most_text(len), "{} bytes of text for {len}", body.len());
     check_text(&body);
+    for format in [Format::OpenMetrics, Format::Protobuf, Format::Json] {
+        body.clear();
+        let exposition = Exposition { created: true, ..Exposition::new(format) };
+        assert!(exposition.render(&plan, &sources, &mut body), "the plan was made for these sources");
+        // A label takes more bytes in protobuf and JSON, and each histogram stands twice in protobuf.
+        assert!(body.len() as u64 <= 8 * most_text(len), "{} bytes of {format:?} for {len}", body.len());
+        match format {
+            Format::OpenMetrics => check_openmetrics(&body),
+            Format::Json => drop(serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")),
+            _ => check_frames(&body),
+        }
+    }
+}
+
+/// The text ends where it says, and every sample is below the TYPE of its family.
+fn check_openmetrics(body: &[u8]) {
+    let text = std::str::from_utf8(body).expect("text is UTF-8");
+    let text = text.strip_suffix("# EOF\n").expect("an end");
+    let (mut series, mut types, mut name) = (HashSet::new(), HashSet::new(), "");
+    for line in text.split_terminator('\n') {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            (name, _) = rest.split_once(' ').expect("a type");
+            assert!(types.insert(name), "{name} has two types");
+        } else if !line.starts_with("# HELP ") && !line.starts_with("# UNIT ") {
+            let (id, value) = line.rsplit_once(' ').expect("a value");
+            assert!(value.parse::<f64>().is_ok(), "{line:?}");
+            assert!(series.insert(id), "{id} stands twice");
+            assert!(!name.is_empty() && id.starts_with(name), "{line:?} below the TYPE of {name}");
+        }
+    }
+}
+
+/// Each message is as long as it says.
+fn check_frames(mut body: &[u8]) {
+    while !body.is_empty() {
+        let bytes = body.iter().position(|byte| *byte < 0x80).expect("a length") + 1;
+        let length =
+            (0..).zip(&body[..bytes]).fold(0, |length, (at, byte)| length | usize::from(byte & 0x7f) << (7 * at));
+        body = body.get(bytes + length..).expect("a whole message");
+    }
 }
 
 /// Every line is HELP, TYPE or a sample, no series stands twice, and no family.

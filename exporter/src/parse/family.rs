@@ -35,12 +35,15 @@ impl Parser<'_> {
             help: self.text(SectionKind::Strings, record.help, "help")?,
             aggregation,
             scale,
-            schema: record.schema,
-            range: (f64::from_bits(record.range_lower), f64::from_bits(record.range_upper)),
             open: record.is_open(),
             created_realtime_ns: record.created_realtime_ns,
             ..Family::new(self.text(SectionKind::Strings, record.name, "name")?, String::new(), kind, number)
         };
+        // Of other kinds these words mean nothing; a NaN among them would make the family differ from itself.
+        if kind == Kind::HistogramExponential {
+            family.schema = record.schema;
+            family.range = (f64::from_bits(record.range_lower), f64::from_bits(record.range_upper));
+        }
         family_rules::check_names(&family)?;
         if outnamed {
             return Err("its name is another family's".to_owned());
