@@ -20,6 +20,16 @@ for crate in tachograph meeting-controller tokio axum prometheus; do
 done
 grep -qE '^tachograph-layout v' <<<"$exporter" || fail "cargo tree of tachograph-exporter was not understood"
 
+# Who takes the collector into an application gets the registry's crate, and no server, runtime or command line.
+collector=$(cargo tree -p tachograph-exporter --no-default-features --features collector --edges normal,build --prefix none \
+    --format '{p}')
+for crate in tachograph meeting-controller tokio axum hyper clap procfs; do
+    if grep -qE "^$crate v" <<<"$collector"; then
+        fail "tachograph-exporter's feature collector depends on $crate: cargo tree -p tachograph-exporter --no-default-features --features collector -i $crate"
+    fi
+done
+grep -qE '^prometheus v' <<<"$collector" || fail "cargo tree of tachograph-exporter's feature collector was not understood"
+
 # Fail points are the torture's alone: by default nothing in the workspace depends on them.
 features=$(cargo tree --workspace --edges normal,build,dev --prefix none --format '{p} {f}' | grep -E '^fail v|^tachograph v.*fail-points' || true)
 [ -z "$features" ] || fail "the writer is built with fail points: cargo tree --workspace -i fail"

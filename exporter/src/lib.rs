@@ -31,11 +31,17 @@ mod reader;
 mod region_copy;
 mod region_file;
 mod region_info;
+#[cfg(feature = "collector")]
+mod region_metrics;
+#[cfg(feature = "collector")]
+mod said;
 mod schema;
 mod snapshot;
 mod values;
 mod verdict;
 mod verify;
+#[cfg(feature = "collector")]
+mod view;
 #[cfg(feature = "server")]
 mod writer_metrics;
 mod writer_process;
@@ -53,6 +59,8 @@ pub use verify::{Finding, Severity};
 
 pub mod case;
 pub mod cause;
+#[cfg(feature = "collector")]
+pub mod collector;
 #[cfg(feature = "server")]
 pub mod deaths;
 pub mod diff;

@@ -9,13 +9,16 @@ use std::time::Duration;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
-use prometheus::{Counter, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{Counter, Gauge, IntCounter, IntGaugeVec, Opts, Registry};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::label_block::escaped;
+use crate::region_metrics::RegionMetrics;
 use crate::schema::{Family, Kind, Number, Schema, Series};
 use crate::writer_metrics::WriterProcesses;
 use crate::{PartsError, RegionInfo, Snapshot};
+
+pub use crate::region_metrics::Seen;
 
 /// Version control revision that the binary was built from, where the build said so in `$TACHOGRAPH_REVISION`.
 pub const REVISION: &str = match option_env!("TACHOGRAPH_REVISION") {
@@ -33,15 +36,6 @@ pub enum SelfMetricsError {
     /// What was gathered makes no snapshot.
     #[error("the exporter's own metrics make no snapshot")]
     Parts(#[from] PartsError),
-}
-
-/// What a scrape saw of one region.
-#[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
-    /// The region.
-    pub region: &'a RegionInfo,
-    /// Families and series that were left out of its snapshot as damaged.
-    pub damaged: u64,
 }
 
 /// The exporter's own metrics.
@@ -62,29 +56,11 @@ pub struct SelfMetrics {
     /// The structure of the last snapshot: given out again while it stays the same, so that plans stay valid.
     last: Mutex<Arc<Schema>>,
     writers: WriterProcesses,
-    up: IntGaugeVec,
-    info: IntGaugeVec,
-    heartbeat: GaugeVec,
-    series: IntGaugeVec,
-    series_capacity: IntGaugeVec,
-    lanes: IntGaugeVec,
-    lanes_capacity: IntGaugeVec,
-    lane_overflows: IntCounterVec,
-    registrations_dropped: IntCounterVec,
-    label_overflows: IntCounterVec,
-    observations_dropped: IntCounterVec,
-    memory_locked: IntGaugeVec,
-    unlinked: IntGaugeVec,
-    damaged: IntGaugeVec,
-    problems: IntGauge,
-    clashes: IntGauge,
+    regions: RegionMetrics,
     scrapes: IntCounter,
     scrape_errors: IntCounter,
     scrape_duration: Gauge,
 }
-
-/// The label of all metrics about one region; never renamed, since these are the exporter's own.
-const REGION: &[&str] = &["tacho_region"];
 
 impl SelfMetrics {
     /// Registers them all.
@@ -93,79 +69,24 @@ impl SelfMetrics {
     /// [`SelfMetricsError::Registry`]: none is expected.
     pub fn new() -> Result<Self, SelfMetricsError> {
         let registry = Registry::new();
-        let build = int_vec(
-            &registry,
-            "tacho_exporter_build_info",
-            "What this exporter was built from, as labels of a constant 1.",
-            &["version", "revision"],
-        )?;
+        let build =
+            Opts::new("tacho_exporter_build_info", "What this exporter was built from, as labels of a constant 1.");
+        let build = IntGaugeVec::new(build, &["version", "revision"])?;
+        registry.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION]).set(1);
         let writers = WriterProcesses::new()?;
         let process = Process { inner: ProcessCollector::for_self(), cpu: cpu()?, writers: writers.clone() };
         registry.register(Box::new(process))?;
-        let gauges = |name, help| int_vec(&registry, name, help, REGION);
-        let counters = |name, help| {
-            let vec = IntCounterVec::new(Opts::new(name, help), REGION)?;
-            registry.register(Box::new(vec.clone()))?;
-            Ok::<_, prometheus::Error>(vec)
-        };
-        let heartbeat = GaugeVec::new(
-            Opts::new("tacho_region_heartbeat_age_seconds", "Time since the living writer's last housekeeping tick."),
-            REGION,
-        )?;
-        registry.register(Box::new(heartbeat.clone()))?;
-        let problems = IntGauge::new("tacho_region_problems", "Files and directories that could not be read.")?;
-        let clashes = IntGauge::new(
-            "tacho_family_clashes",
-            "Families left out because an older region has another kind or other bounds under their name.",
-        )?;
+        let regions = RegionMetrics::new()?;
+        registry.register(Box::new(regions.clone()))?;
         let scrapes = IntCounter::new("tacho_scrapes_total", "Renderings of all regions.")?;
         let scrape_errors = IntCounter::new("tacho_scrape_errors_total", "Renderings that failed.")?;
         let scrape_duration =
             Gauge::new("tacho_scrape_duration_seconds", "How long the last finished rendering took.")?;
-        registry.register(Box::new(problems.clone()))?;
-        registry.register(Box::new(clashes.clone()))?;
         registry.register(Box::new(scrapes.clone()))?;
         registry.register(Box::new(scrape_errors.clone()))?;
         registry.register(Box::new(scrape_duration.clone()))?;
-        Ok(Self {
-            up: gauges("tacho_region_up", "Whether the region's writer is alive.")?,
-            info: int_vec(
-                &registry,
-                "tacho_region_info",
-                "The region and its writer, as labels of a constant 1.",
-                &["tacho_region", "state", "pid", "version", "exe", "build_id", "host"],
-            )?,
-            heartbeat,
-            series: gauges("tacho_region_series", "Series slots in use.")?,
-            series_capacity: gauges("tacho_region_series_capacity", "Series slots that the region has.")?,
-            lanes: gauges("tacho_region_lanes", "Lanes ever used, the shared one included.")?,
-            lanes_capacity: gauges("tacho_region_lanes_capacity", "Lanes that the region has.")?,
-            lane_overflows: counters(
-                "tacho_region_lane_overflows_total",
-                "Threads that found no free lane and share one: correct, but slower.",
-            )?,
-            registrations_dropped: counters("tacho_region_registrations_dropped_total", "Registrations refused.")?,
-            label_overflows: counters(
-                "tacho_region_label_overflows_total",
-                "Label sets that went to an overflow series.",
-            )?,
-            observations_dropped: counters(
-                "tacho_region_observations_dropped_total",
-                "Observations dropped: NaN, or negative where that has no meaning.",
-            )?,
-            memory_locked: gauges("tacho_region_memory_locked", "Whether the region is locked into memory.")?,
-            unlinked: gauges("tacho_region_unlinked", "Whether something removed the living writer's file.")?,
-            damaged: gauges("tacho_region_damaged", "Families and series left out because they are damaged.")?,
-            problems,
-            clashes,
-            scrapes,
-            scrape_errors,
-            scrape_duration,
-            registry,
-            last: Mutex::default(),
-            writers,
-        })
+        Ok(Self { regions, scrapes, scrape_errors, scrape_duration, registry, last: Mutex::default(), writers })
     }
 
     /// Adds metrics of another part of the exporter.
@@ -179,74 +100,13 @@ impl SelfMetrics {
     /// Sets everything that is seen anew at each scrape. `unreadable` names regions whose file is there and can't be
     /// read: they are not up.
     pub fn observe(&self, regions: &[Seen<'_>], unreadable: &[&str], problems: usize, now_monotonic_ns: u64) {
-        for vec in [
-            &self.up,
-            &self.info,
-            &self.series,
-            &self.series_capacity,
-            &self.lanes,
-            &self.lanes_capacity,
-            &self.memory_locked,
-            &self.unlinked,
-            &self.damaged,
-        ] {
-            vec.reset();
-        }
-        for vec in
-            [&self.lane_overflows, &self.registrations_dropped, &self.label_overflows, &self.observations_dropped]
-        {
-            vec.reset();
-        }
-        self.heartbeat.reset();
         self.writers.observe(regions.iter().map(|seen| seen.region));
-        for name in unreadable {
-            self.up.with_label_values(&[name]).set(0);
-        }
-        for seen in regions {
-            self.observe_region(seen, now_monotonic_ns);
-        }
-        self.problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
-    }
-
-    fn observe_region(&self, seen: &Seen<'_>, now_monotonic_ns: u64) {
-        let region = seen.region;
-        let name = &[region.name.as_str()];
-        let alive = region.verdict.is_alive();
-        self.up.with_label_values(name).set(i64::from(alive));
-        self.info
-            .with_label_values(&[
-                region.name.as_str(),
-                region.verdict.as_str(),
-                &region.pid.to_string(),
-                &region.version,
-                &region.exe,
-                &region.build_id,
-                &region.host,
-            ])
-            .set(1);
-        // A dead region's numbers go at once: only that it is down, and what it was, stays.
-        if !alive {
-            return;
-        }
-        let age = now_monotonic_ns.saturating_sub(region.tick_monotonic_ns);
-        self.heartbeat.with_label_values(name).set(Duration::from_nanos(age).as_secs_f64());
-        let set = |vec: &IntGaugeVec, value: u64| vec.with_label_values(name).set(value.min(i64::MAX as u64) as i64);
-        set(&self.series, region.capacity.series.used);
-        set(&self.series_capacity, region.capacity.series.capacity);
-        set(&self.lanes, region.capacity.lanes.used);
-        set(&self.lanes_capacity, region.capacity.lanes.capacity);
-        set(&self.memory_locked, u64::from(region.memory_locked));
-        set(&self.unlinked, u64::from(region.unlinked));
-        set(&self.damaged, seen.damaged);
-        self.lane_overflows.with_label_values(name).inc_by(region.lane_overflows);
-        self.registrations_dropped.with_label_values(name).inc_by(region.registrations_dropped);
-        self.label_overflows.with_label_values(name).inc_by(region.label_overflows);
-        self.observations_dropped.with_label_values(name).inc_by(region.dropped_observations);
+        self.regions.observe(regions, unreadable, problems, now_monotonic_ns);
     }
 
     /// Sets how many families were left out.
     pub fn set_clashes(&self, clashes: usize) {
-        self.clashes.set(i64::try_from(clashes).unwrap_or(i64::MAX));
+        self.regions.set_clashes(clashes);
     }
 
     /// Counts a scrape that begins.
@@ -279,12 +139,6 @@ impl SelfMetrics {
     }
 }
 
-fn int_vec(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-    let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
-    registry.register(Box::new(vec.clone()))?;
-    Ok(vec)
-}
-
 /// What a snapshot is made of.
 #[derive(Default)]
 struct Parts {
@@ -305,8 +159,8 @@ impl Parts {
         let start = self.schema.series.len();
         for metric in family.get_metric() {
             let (plane, value) = match kind {
-                Kind::Counter => (&mut self.lane, metric.get_counter().get_value()),
-                _ => (&mut self.shared, metric.get_gauge().get_value()),
+                Kind::Counter => (&mut self.lane, metric.get_counter().number()),
+                _ => (&mut self.shared, metric.get_gauge().number()),
             };
             let cell = plane.len() as u64;
             plane.push(value.to_bits());
@@ -328,6 +182,36 @@ impl Parts {
         self.schema.families.push(owned);
     }
 }
+
+/// The number in a counter or a gauge of that crate's model. The model is made of other types, with another word for it, where
+/// any crate of a build turns on that crate's feature `protobuf`. The word that is the type's own comes before the trait's.
+trait Number64 {
+    fn number(&self) -> f64;
+    #[allow(dead_code, reason = "the type has one of them itself")]
+    fn value(&self) -> f64;
+    #[allow(dead_code, reason = "the type has one of them itself")]
+    fn get_value(&self) -> f64;
+}
+
+macro_rules! number64 {
+    ($($model:ty),*) => {
+        $(impl Number64 for $model {
+            fn number(&self) -> f64 {
+                self.get_value()
+            }
+
+            fn value(&self) -> f64 {
+                self.get_value()
+            }
+
+            fn get_value(&self) -> f64 {
+                self.value()
+            }
+        })*
+    };
+}
+
+number64!(prometheus::proto::Counter, prometheus::proto::Gauge);
 
 fn labels(metric: &Metric) -> String {
     let pairs = metric.get_label().iter().map(|pair| format!("{}=\"{}\"", pair.name(), escaped(pair.value())));

@@ -4,6 +4,8 @@
 //! by construction; a render allocates nothing a series, and the buffer grows to the size of the body once.
 
 mod json;
+#[cfg(feature = "collector")]
+pub(crate) mod model;
 mod openmetrics;
 pub(crate) mod protobuf;
 mod samples;

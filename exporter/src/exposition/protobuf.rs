@@ -123,7 +123,7 @@ fn metrics(
 }
 
 /// A scalar as the only number that the format knows.
-const fn as_f64(value: Value<'_>) -> f64 {
+pub(super) const fn as_f64(value: Value<'_>) -> f64 {
     match value {
         Value::U64(value) => value as f64,
         Value::I64(value) => value as f64,

@@ -3,9 +3,10 @@
 //! Called by [`super::Plan::new`]. A family clashes where it can't stand under the HELP and TYPE of the one that is there, or
 //! where one of its sample names would be read as a part of another family, in whichever format.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{Clash, Options, Source};
+use crate::label_block::pairs;
 use crate::schema::{Family, Kind};
 
 /// A family: index of its source, and index into that source's families.
@@ -39,7 +40,8 @@ pub(super) fn choose(sources: &[Source], options: &Options) -> Choice {
             let known = index.get(family.name.as_str()).copied();
             let first = known.and_then(|known| choice.families.get(known)?.first().copied());
             let reason = reserved(family, label).or_else(|| match first {
-                Some(stands) => differs(family, self::family(sources, stands)?, &sources[stands.0]),
+                Some(stands) => differs(family, self::family(sources, stands)?, &sources[stands.0])
+                    .or_else(|| shown_already(sources, stands, (source, place), label)),
                 None => suffix_clash(family, &taken),
             });
             let clash = |reason, left_out| {
@@ -78,7 +80,37 @@ fn reserved(family: &Family, region_label: &str) -> Option<String> {
 }
 
 fn whose(older: &Source) -> String {
-    if older.labelled { format!("region {}", older.snapshot.region.name) } else { "the exporter".to_owned() }
+    match older.snapshot.region.name.as_str() {
+        name if older.labelled => format!("region {name}"),
+        "" => "the exporter".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Why a family can't stand beside one of that name that has no region label, the exporter's own: a series of it would be
+/// there twice.
+fn shown_already(sources: &[Source], stands: Entry, entry: Entry, label: &str) -> Option<String> {
+    let older = &sources[stands.0];
+    if older.labelled {
+        return None;
+    }
+    let whose = whose(older);
+    if label.is_empty() {
+        return Some(format!("{whose} has a family of that name, and no label tells their series apart"));
+    }
+    let block = format!("{label}=\"{}\"", sources[entry.0].snapshot.region.name);
+    let sorted = |labels: &str, more: &str| {
+        let both: BTreeSet<(String, String)> =
+            pairs(labels).chain(pairs(more)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        both
+    };
+    let of = |entry: Entry| {
+        let family = family(sources, entry)?;
+        sources[entry.0].snapshot.schema.series.get(family.series.clone())
+    };
+    let theirs: HashSet<_> = of(stands)?.iter().map(|series| sorted(&series.labels, "")).collect();
+    let twice = of(entry)?.iter().any(|series| theirs.contains(&sorted(&series.labels, &block)));
+    twice.then(|| format!("{whose} shows the same series"))
 }
 
 /// What a family says of itself that the older one, under whose HELP and UNIT it stands, says otherwise.

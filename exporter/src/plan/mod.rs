@@ -67,6 +67,23 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Whether the label is a name that nothing else has; or empty.
+    ///
+    /// ```
+    /// use tachograph_exporter::plan::Options;
+    /// assert!(Options::default().is_usable());
+    /// assert!(!Options { region_label: "instance".into() }.is_usable());
+    /// ```
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let label = self.region_label.as_str();
+        // The default starts with `tacho_`, which no family's own label may.
+        let grammar = label.is_empty() || label == REGION_LABEL || crate::label_block::is_label_name(label);
+        grammar && !["le", "quantile", "job", "instance"].contains(&label)
+    }
+}
+
 /// Why no plan can be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

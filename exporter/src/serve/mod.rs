@@ -109,10 +109,8 @@ impl Config {
         if !(1..=9).contains(&self.compression_level) {
             problems.push(format!("--web.compression-level {}: 1 to 9 is needed", self.compression_level));
         }
-        let label = &self.region_label;
-        // The default starts with `tacho_`, which no family's own label may.
-        let grammar = label.is_empty() || label == REGION_LABEL || crate::label_block::is_label_name(label);
-        if !grammar || ["le", "quantile", "job", "instance"].contains(&label.as_str()) {
+        if !self.options().is_usable() {
+            let label = &self.region_label;
             problems.push(format!(
                 "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job or instance)"
             ));

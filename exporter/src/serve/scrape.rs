@@ -4,7 +4,7 @@
 //! logs each change (a region that came, died or went; a file that can't be read; a family left out) once, not once a
 //! scrape.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,13 @@ use crate::deaths::Deaths;
 use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
 use crate::ledger::{InPlace, Ledger};
-use crate::listing::{Listing, chain};
+use crate::listing::Listing;
 use crate::plan::{Options, Plan, PlanError, Source};
 use crate::recording::RecorderStats;
-use crate::self_metrics::{Seen, SelfMetrics, SelfMetricsError};
-use crate::{Directories, Problem, ReadError, RegionInfo, RegionReader, Scan, Snapshot, Verdict};
+use crate::said::Said;
+use crate::self_metrics::{SelfMetrics, SelfMetricsError};
+use crate::view::{View, Views};
+use crate::{Directories, ReadError, RegionInfo, RegionReader, Verdict};
 
 /// Why a scrape gave no body.
 #[derive(Debug, thiserror::Error)]
@@ -75,31 +77,13 @@ struct State {
     /// Length of the last body.
     body_len: usize,
     /// Problems and clashes that were logged and still stand.
-    said: HashSet<String>,
+    said: Said,
     /// Regions by name and uuid, with the verdict that was logged.
     verdicts: BTreeMap<(String, [u8; 16]), Verdict>,
 }
 
-/// What a scan found.
-struct Found {
-    views: Vec<View>,
-    unreadable: Vec<Arc<RegionReader>>,
-    problems: Vec<Problem>,
-}
-
-/// A region as a scrape sees it.
-struct View {
-    reader: Arc<RegionReader>,
-    region: RegionInfo,
-    /// Of a living region.
-    snapshot: Option<Arc<Snapshot>>,
-}
-
 /// How long an actor may be busy with one message, unless the operator says otherwise.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(10);
-
-/// Most new problems that one scrape logs.
-const MOST_LOGGED: usize = 20;
 
 impl Scraper {
     /// Renders the regions of these directories.
@@ -149,9 +133,9 @@ impl Scraper {
     /// Between scrapes: regions that come and go are noted in the ledger.
     pub(super) fn note_regions(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Found { views, unreadable, .. } = self.find();
+        let found = self.find();
         if let Some(ledger) = &mut state.ledger {
-            ledger.observe(&self.directories, &in_place(&views, &unreadable), &mut Vec::new());
+            ledger.observe(&self.directories, &in_place(&found), &mut Vec::new());
         }
     }
 
@@ -174,40 +158,24 @@ impl Scraper {
         body
     }
 
-    fn find(&self) -> Found {
-        let Scan { regions, mut problems } = self.directories.scan();
-        let mut views = Vec::new();
-        let mut unreadable = Vec::new();
-        for reader in regions {
-            match view(&reader) {
-                Ok((region, snapshot)) => views.push(View { reader, region, snapshot: snapshot.map(Arc::new) }),
-                Err(error) => {
-                    problems.push(Problem { path: reader.path().to_owned(), error: chain(&error) });
-                    unreadable.push(reader);
-                }
-            }
-        }
-        Found { views, unreadable, problems }
+    fn find(&self) -> Views {
+        Views::of(self.directories.scan())
     }
 
     fn render(&self, state: &mut State, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
-        let Found { views, unreadable, mut problems } = self.find();
-        let infos: Vec<&RegionInfo> = views.iter().map(|view| &view.region).collect();
+        let mut found = self.find();
+        let infos: Vec<&RegionInfo> = found.views.iter().map(|view| &view.region).collect();
         let tally = self.deaths.observe(&self.directories, &infos);
         let (mut merged, mut left_out) = (None, Vec::new());
         if let Some(ledger) = &mut state.ledger {
-            merged = ledger.observe(&self.directories, &in_place(&views, &unreadable), &mut left_out);
+            merged = ledger.observe(&self.directories, &in_place(&found), &mut left_out);
             if let Some(metrics) = &self.merge_metrics {
                 metrics.set(ledger.condition());
             }
         }
-        let mut views = one_of_each_name(views, &mut problems);
-        let seen: Vec<Seen<'_>> = views.iter().map(View::seen).collect();
-        let named: HashSet<&str> = seen.iter().map(|seen| seen.region.name.as_str()).collect();
-        let unreadable: Vec<&str> = unreadable.iter().map(|reader| reader.name()).collect();
-        let unreadable: Vec<&str> = unreadable.into_iter().filter(|name| !named.contains(name)).collect();
-        self.own.observe(&seen, &unreadable, problems.len(), Now::read().monotonic_ns);
-        let living = views.iter().filter(|view| view.snapshot.is_some());
+        found.keep_one_of_each_name();
+        self.own.observe(&found.seen(), &found.unreadable_names(), found.problems.len(), Now::read().monotonic_ns);
+        let living = found.views.iter().filter(|view| view.snapshot.is_some());
         // One that was cut meanwhile says nothing; the next scrape names it.
         let stuck =
             living.filter_map(|view| Some((view.reader.name(), view.reader.stuck_actors(self.stuck_after).ok()?)));
@@ -217,7 +185,7 @@ impl Scraper {
         if state.ledger.is_some() {
             sources.extend(merged.map(Source::own));
         } else {
-            sources.extend(views.iter().filter_map(|view| view.snapshot.clone()).map(Source::region));
+            sources.extend(found.sources());
         }
         if state.plan.as_ref().is_none_or(|plan| !plan.fits(&sources)) {
             // The old one goes first: two plans of a million series would be held else.
@@ -242,13 +210,9 @@ impl Scraper {
         if exposition.selection.is_all() {
             state.body_len = body.len();
         }
-        let clashes: Vec<String> = plan.clashes().iter().map(ToString::to_string).chain(left_out).collect();
-        state.log(&problems, clashes, &views);
-        for view in &mut views {
-            if let Some(snapshot) = view.snapshot.take().and_then(Arc::into_inner) {
-                view.reader.recycle(snapshot);
-            }
-        }
+        state.said.tell(&found.problems, plan.clashes().iter().map(ToString::to_string).chain(left_out));
+        state.log(&found.views);
+        found.recycle();
         Ok(body)
     }
 
@@ -288,71 +252,21 @@ impl Scraper {
     }
 }
 
-impl View {
-    fn seen(&self) -> Seen<'_> {
-        let damaged = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.schema.damaged_count());
-        Seen { region: &self.region, damaged }
-    }
-}
-
 /// The regions in their places, as the ledger takes them.
-fn in_place(views: &[View], unreadable: &[Arc<RegionReader>]) -> Vec<InPlace> {
-    let seen = views.iter().filter(|view| view.region.verdict != Verdict::Copy).map(|view| InPlace {
+fn in_place(found: &Views) -> Vec<InPlace> {
+    let seen = found.views.iter().filter(|view| view.region.verdict != Verdict::Copy).map(|view| InPlace {
         reader: Arc::clone(&view.reader),
         living: view.snapshot.clone(),
         readable: true,
     });
-    let not = unreadable.iter().map(|reader| InPlace { reader: Arc::clone(reader), living: None, readable: false });
+    let unreadable = found.unreadable.iter();
+    let not = unreadable.map(|reader| InPlace { reader: Arc::clone(reader), living: None, readable: false });
     seen.chain(not).collect()
 }
 
-/// Facts about a region, with its values where its writer lives.
-fn view(reader: &RegionReader) -> Result<(RegionInfo, Option<Snapshot>), ReadError> {
-    if reader.verdict()?.is_alive() {
-        let snapshot = reader.snapshot()?;
-        // It may have died in between.
-        if snapshot.region.verdict.is_alive() {
-            return Ok((snapshot.region.clone(), Some(snapshot)));
-        }
-    }
-    Ok((reader.info()?, None))
-}
-
-/// Where two directories hold a region of one name, the living one stands, and of two living ones the older: their
-/// series could not be told apart. The other is a problem.
-fn one_of_each_name(mut views: Vec<View>, problems: &mut Vec<Problem>) -> Vec<View> {
-    views.sort_by_key(|view| (view.snapshot.is_none(), view.region.created_realtime_ns));
-    let mut kept: Vec<View> = Vec::new();
-    for view in views {
-        if let Some(stands) = kept.iter().find(|kept| kept.region.name == view.region.name) {
-            let stands = stands.region.path.display();
-            let error = format!("left out: {stands} is a region of that name, too; give one of them another name");
-            problems.push(Problem { path: view.region.path, error });
-        } else {
-            kept.push(view);
-        }
-    }
-    kept.sort_by(|a, b| a.region.name.cmp(&b.region.name));
-    kept
-}
-
 impl State {
-    /// Logs what is new.
-    fn log(&mut self, problems: &[Problem], clashes: Vec<String>, views: &[View]) {
-        let problems = problems.iter().map(|problem| {
-            let path = problem.path.display().to_string();
-            // The reader's errors name their path already.
-            if problem.error.contains(&path) { problem.error.clone() } else { format!("{path}: {}", problem.error) }
-        });
-        let current: Vec<String> = problems.chain(clashes).collect();
-        let new: Vec<&String> = current.iter().filter(|text| !self.said.contains(*text)).collect();
-        for text in new.iter().take(MOST_LOGGED) {
-            tracing::warn!("{text}");
-        }
-        if new.len() > MOST_LOGGED {
-            tracing::warn!(more = new.len() - MOST_LOGGED, "more problems; `tacho ls` lists them");
-        }
-        self.said = current.into_iter().collect();
+    /// Logs regions that came, changed or went.
+    fn log(&mut self, views: &[View]) {
         let mut verdicts = BTreeMap::new();
         for View { region, .. } in views {
             let key = (region.name.clone(), region.uuid);
