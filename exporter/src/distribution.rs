@@ -1,7 +1,16 @@
 //! What a histogram's buckets say: count, quantiles, and what was observed between two snapshots.
 //!
-//! Pure arithmetic over bounds and counts, both foreign: counts wrap as they do in the region, and nothing panics. Called
-//! by every output for people; a metrics format leaves it to its readers.
+//! Pure arithmetic over bounds and counts, both foreign: nothing panics, and no count falls from a bucket to the next.
+//! Called by every output for people; of it a metrics format takes how buckets add up, and leaves the rest to its readers.
+
+/// A count and one bucket more. Never wraps, whatever a file says, and stays within what native buckets can be: their readers
+/// refuse more, and with it all that stands beside it.
+#[inline]
+pub(crate) const fn plus(count: u64, bucket: u64) -> u64 {
+    const MOST: u64 = i64::MAX as u64;
+    let count = count.saturating_add(bucket);
+    if count < MOST { count } else { MOST }
+}
 
 /// How many observations the buckets hold.
 ///
@@ -10,7 +19,7 @@
 /// ```
 #[must_use]
 pub fn count(buckets: &[u64]) -> u64 {
-    buckets.iter().fold(0, |count, bucket| count.wrapping_add(*bucket))
+    buckets.iter().fold(0, |count, bucket| plus(count, *bucket))
 }
 
 /// The upper bound of the bucket that holds the observation of that share (0 to 1): the true quantile is at most that.
@@ -30,7 +39,7 @@ pub fn quantile(bounds: &[f64], buckets: &[u64], share: f64) -> Option<f64> {
     let mut seen = 0_u64;
     let bounds = bounds.iter().copied().chain([f64::INFINITY]);
     let mut reached = bounds.zip(buckets).filter(|(_, bucket)| {
-        seen = seen.wrapping_add(**bucket);
+        seen = plus(seen, **bucket);
         seen as f64 >= rank
     });
     reached.next().map(|(bound, _)| bound)

@@ -28,6 +28,9 @@ pub(crate) fn check_names(family: &Family) -> Result<(), String> {
     if (family.kind == Kind::Counter) != name.ends_with("_total") || base.is_empty() {
         return Err("names of counters end in _total, and no others do".to_owned());
     }
+    if family.kind == Kind::StateSet && !label_block::is_label_name(name) {
+        return Err("a state set's name is that of a label, too, and this one is no label's or is reserved".to_owned());
+    }
     if family.kind == Kind::Info && !name.ends_with("_info") {
         return Err("the name of an info does not end in _info".to_owned());
     }

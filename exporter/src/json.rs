@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::distribution;
 use crate::evidence::Evidence;
 use crate::filter::Filter;
 use crate::label_block;
@@ -169,7 +170,7 @@ pub(crate) fn series_json(snapshot: &Snapshot, family: &Family, series: &Series,
         Value::Histogram { buckets, sum } => {
             let bounds = family.bounds.iter().copied().chain([f64::INFINITY]);
             let list = bounds.zip(buckets).map(|(bound, count)| json!({ "upper": float(bound), "count": count }));
-            object.insert("count".to_owned(), json!(buckets.iter().fold(0_u64, |sum, count| sum.wrapping_add(*count))));
+            object.insert("count".to_owned(), json!(distribution::count(buckets)));
             object.insert("sum".to_owned(), float(sum));
             ("buckets", Json::Array(list.collect()))
         }

@@ -206,6 +206,24 @@ mod tests {
         ] {
             assert_eq!(text(value), expected);
         }
+        for (value, expected) in [
+            (-0.0, "-0.0"),
+            (5e-324, "5e-324"),
+            (1e-5, "1e-05"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (100_000.0, "100000.0"),
+            (999_999.5, "999999.5"),
+            (123_456_789.0, "1.23456789e+08"),
+            (1e10, "1e+10"),
+            (12_345_678_901.0, "1.2345678901e+10"),
+            (1e21, "1e+21"),
+            (f64::MIN, "-1.7976931348623157e+308"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            let mut out = Vec::new();
+            push_le(&mut out, value);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
         assert_eq!(text(f64::NAN), "NaN");
         assert_eq!(text(f64::NEG_INFINITY), "-Inf");
     }

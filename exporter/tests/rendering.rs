@@ -317,6 +317,41 @@ fn what_a_strict_reader_would_refuse_is_left_out_of_openmetrics() {
 }
 
 #[test]
+fn when_a_series_was_created_is_told_where_asked_for_and_where_it_is_shown() {
+    let times = [0, 1, 999_999, 1_520_430_000_123_456_789, 4_102_444_800_000_000_000, u64::MAX];
+    let shown = Family::new("app_a_total", "Help.", Kind::Counter, Number::F64);
+    let values: Vec<[u64; 1]> = (0..times.len()).map(|value| [(value as f64).to_bits()]).collect();
+    let labels: Vec<String> = (0..times.len()).map(|index| format!("n=\"{index}\"")).collect();
+    let series: Vec<(&str, &[u64])> =
+        labels.iter().zip(&values).map(|(label, value)| (label.as_str(), &value[..])).collect();
+    let hidden = Family { name: "app_b_total".into(), ..shown.clone() };
+    let mut builder = Builder::default().family(shown, &series).family(hidden, &[("", &[f64::NAN.to_bits()])]);
+    for (series, time) in builder.schema.series.iter_mut().zip(times.iter().chain(&[7])) {
+        series.created_realtime_ns = *time;
+    }
+    let sources = [builder.build("r", 0)];
+    let plan = Plan::new(&sources, &Options { region_label: String::new() }).expect("a plan");
+    let created = |created| {
+        let mut out = Vec::new();
+        assert!(Exposition { created, ..Exposition::new(Format::OpenMetrics) }.render(&plan, &sources, &mut out));
+        let body = String::from_utf8(out).expect("UTF-8");
+        body.lines().filter(|line| line.contains("_created")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(created(false).is_empty());
+    // None of a series whose time is not known, nor of one whose value no reader would take.
+    assert_eq!(
+        created(true),
+        [
+            "app_a_created{n=\"1\"} 0.000",
+            "app_a_created{n=\"2\"} 0.000",
+            "app_a_created{n=\"3\"} 1520430000.123",
+            "app_a_created{n=\"4\"} 4102444800.000",
+            "app_a_created{n=\"5\"} 18446744073.709",
+        ]
+    );
+}
+
+#[test]
 fn help_and_labels_survive_the_way_through_the_format() {
     let help = "a\\b \"c\"\nd\re";
     let family = Family { help: help.to_owned(), label_names: vec!["l".into()], ..counter("app_x_total") };

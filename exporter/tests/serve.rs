@@ -196,6 +196,111 @@ fn other_paths_and_methods() {
     served.end();
 }
 
+/// What was sent back for these bytes, until the server closed: status, head in small letters, body.
+fn exchange(mut stream: impl Read + Write, request: &[u8]) -> (u16, String, Vec<u8>) {
+    // The server may answer and close before it read everything.
+    let _ = stream.write_all(request);
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    let end = reply.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+    let body = reply.split_off(end + 4);
+    let head = String::from_utf8(reply).expect("a head is ASCII").to_ascii_lowercase();
+    (head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status"), head, body)
+}
+
+#[test]
+fn odd_requests_get_a_status_and_a_length() {
+    let directory = folder();
+    let region = Region::builder("mc-0").dir(directory.path()).build().expect("a region");
+    region.counter("app_served_total", "Requests served").expect("a counter").add(41);
+    let socket = directory.path().join("tacho.sock");
+    let listen = vec!["127.0.0.1:0".parse().unwrap(), Listen::Unix(socket.clone())];
+    let served = Served::start(Config { listen, ..config(directory.path()) });
+    let one = "/metrics?name[]=app_served_total";
+    let get =
+        |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let json = "content-type: application/json\r\n";
+    let text = "content-type: text/plain; version=0.0.4; charset=utf-8\r\n";
+    for (request, status, said) in [
+        (get(one, ""), 200, text),
+        (
+            get(one, "Range: bytes=0-3\r\nIf-None-Match: *\r\nIf-Modified-Since: Wed, 01 Jan 2070 00:00:00 GMT\r\n"),
+            200,
+            text,
+        ),
+        (get(one, "Accept: text/html\r\nAccept: application/json\r\n"), 200, json),
+        (get(one, "Accept: application/json, \u{e9}/x\r\n"), 200, json),
+        (get(one, &format!("Accept: {}application/json\r\n", "text/html;q=0.1,".repeat(4_000))), 200, json),
+        (get(one, "Accept: */*;q=0\r\n"), 200, text),
+        (get(one, "Expect: 100-continue\r\nContent-Length: 5\r\n"), 200, text),
+        (get(one, "Content-Length: 5\r\n") + "hello", 200, text),
+        (get(one, "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n0\r\n\r\n", 200, text),
+        (get(one, "X-Prometheus-Scrape-Timeout-Seconds: 1e400\r\n"), 200, text),
+        (get("http://elsewhere/metrics?name[]=app_served_total", ""), 200, text),
+        ("GET /metrics?name[]=app_served_total HTTP/1.0\r\n\r\n".to_owned(), 200, text),
+        ("GET /metrics HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), 200, text),
+        (get("/metrics?region=mc-0&region=%00", ""), 200, text),
+        (get("/metrics?region=%00", ""), 404, "content-length: "),
+        (get("/metrics?region=%ff", ""), 404, "content-length: "),
+        (get(&format!("/metrics?region={}", "a".repeat(60_000)), ""), 404, "content-length: "),
+        (get(&format!("/metrics?region={}", "a".repeat(66_000)), ""), 414, "content-length: 0"),
+        (get(&format!("/metrics?region={}", "a".repeat(1_000_000)), ""), 431, "content-length: 0"),
+        (get(one, &"A: b\r\n".repeat(200)), 431, "content-length: 0"),
+        (get(&format!("/{}", "a".repeat(60_000)), ""), 404, "content-length: 10"),
+        (get("/metrics/", ""), 404, "content-length: 10"),
+        (get("//metrics", ""), 404, "content-length: 10"),
+        (get("/api/v1/regions/%00", ""), 404, "content-length: "),
+        (get("/api/v1/regions/%ff", ""), 400, "content-length: "),
+        (get("/api/v1/regions/..%2f..%2fetc%2fpasswd", ""), 404, "content-length: "),
+        (get("/api/v1/regions/mc-0?limit=-1", ""), 400, "content-length: "),
+        (get(one, "Content-Length: 3\r\nContent-Length: 4\r\n"), 400, "content-length: 0"),
+        (get(one, "A : b\r\n"), 400, "content-length: 0"),
+        ("GET /metrics\r\n\r\n".to_owned(), 400, "content-length: 0"),
+        ("TRACE /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), 405, "allow: get,head"),
+    ] {
+        let shown: String = request.chars().take(120).collect();
+        let (got, head, body) =
+            exchange(TcpStream::connect(&served.address).expect("a connection"), request.as_bytes());
+        assert_eq!(got, status, "{shown:?}: {head}");
+        assert!(head.contains(said), "{shown:?}: {head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        assert_eq!(length.parse(), Ok(body.len()), "{shown:?}: {head}");
+        let body = String::from_utf8_lossy(&body);
+        assert!(status != 200 || body.contains("41"), "{shown:?}: {body}");
+        assert!(!body.contains('\0') && !body.contains('\u{1b}'), "{shown:?}: {body:?}");
+    }
+    // Several requests in one go, one with a body; each gets its answer, in order.
+    let first = get(one, "Content-Length: 5\r\n").replace("Connection: close\r\n", "") + "hello";
+    let second = get("/-/healthy", "").replace("Connection: close\r\n", "");
+    for stream in [true, false] {
+        let all = format!("{first}{second}{}", get("/nothing", ""));
+        let (status, _, body) = if stream {
+            exchange(TcpStream::connect(&served.address).expect("a connection"), all.as_bytes())
+        } else {
+            exchange(UnixStream::connect(&socket).expect("a connection"), all.as_bytes())
+        };
+        let body = String::from_utf8(body).expect("text");
+        let healthy = body.find("tacho is healthy").expect("the second");
+        assert!(
+            status == 200 && body.find(" 41\n") < Some(healthy) && body[healthy..].contains("404 Not Found"),
+            "{body}"
+        );
+    }
+    served.end();
+}
+
+#[test]
+fn what_was_asked_for_is_said_again_without_its_control_characters() {
+    let directory = folder();
+    let served = Served::dir(directory.path());
+    for (query, quoted) in [("region=%1b[31mred", r#""\u{1b}[31mred""#), ("%1b[31m=x", r#""\u{1b}[31m""#)] {
+        let (status, _, body) = served.ask("GET", &format!("/metrics?{query}"));
+        assert!((400..=404).contains(&status) && body.contains(quoted), "{body:?}");
+        assert!(!body.trim_end().contains(char::is_control), "{body:?}");
+    }
+    served.end();
+}
+
 #[test]
 fn a_unix_socket_serves_and_goes_when_the_server_ends() {
     let directory = folder();

@@ -64,6 +64,8 @@ def of_protobuf(data, out):
         if unknown(family):
             raise ValueError(f"{family.name} has fields that the format has not")
         at += length
+        if not family.metric:
+            raise ValueError(f"{family.name} has no metric")
         kind = metrics_pb2.MetricType.Name(family.type).lower()
         if family.name in out["families"]:
             raise ValueError(f"{family.name} stands twice")

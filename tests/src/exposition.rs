@@ -38,7 +38,8 @@ impl Exposition {
         let mut current = String::new();
         for line in body.lines() {
             // Inside a label's value it is a character as any other; anywhere else it ends up in what stands before it.
-            let outside: String = line.split('"').step_by(2).collect();
+            let unescaped = line.replace(r"\\", "").replace(r#"\""#, "");
+            let outside: String = unescaped.split('"').step_by(2).collect();
             assert!(!outside.contains('\r'), "carriage return in {line:?}");
             if let Some(rest) = line.strip_prefix("# HELP ") {
                 let (name, _) = rest.split_once(' ').unwrap_or_else(|| panic!("HELP without text: {line:?}"));

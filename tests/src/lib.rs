@@ -14,6 +14,7 @@ pub mod process;
 #[allow(unsafe_code)]
 pub mod raw;
 pub mod readers;
+pub mod scraper;
 pub mod tmpfs;
 
 /// The README's code, compiled and run.

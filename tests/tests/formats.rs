@@ -133,6 +133,32 @@ fn fill(region: &Region) -> BTreeMap<String, f64> {
         say("fmt_size_bucket", &[("le", le)], f64::from(count));
     }
     say("fmt_size_count", &[], 7.0);
+    // What `le` is by the reader of protobuf, and what it is in the text formats.
+    let odd = [
+        5e-324,
+        1e-5,
+        0.000_1,
+        0.001_2,
+        0.1 + 0.2,
+        1.0,
+        2.5,
+        123_456.0,
+        999_999.0,
+        1_234_567.5,
+        123_456_789.0,
+        1e22,
+        f64::MAX,
+    ];
+    region.histogram::<f64>("fmt_odd", "Odd bounds", Buckets::bounds(odd)).expect("room");
+    let seconds = Buckets::bounds([0.1, 0.3, 0.7, 1.1, 2.3, 60.0, 3_600.0]);
+    region.duration_histogram("fmt_odd_seconds", "Odd times", seconds).expect("room");
+    let les = ["5e-324", "1e-05", "0.0001", "0.0012", "0.30000000000000004", "1.0", "2.5", "123456.0", "999999.0"];
+    for le in les.into_iter().chain(["1.2345675e+06", "1.23456789e+08", "1e+22", "1.7976931348623157e+308", "+Inf"]) {
+        say("fmt_odd_bucket", &[("le", le)], 0.0);
+    }
+    for le in ["0.1", "0.3", "0.7", "1.1", "2.3", "60.0", "3600.0", "+Inf"] {
+        say("fmt_odd_seconds_bucket", &[("le", le)], 0.0);
+    }
     let buckets = Buckets::exponential(3, 1e-6..=100.0);
     let waits = region.exponential_duration_histogram("fmt_wait_seconds", "Native", buckets).expect("room");
     for nanoseconds in [1, 1_000, 1_001, 2_000_000, 3_000_000, 3_000_000, 500_000_000, 1 << 40, 1 << 41] {

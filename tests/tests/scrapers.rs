@@ -1,18 +1,13 @@
 //! Real scrapers at the exporter's door: Debian's Prometheus with native histograms (it asks for protobuf) and without (it
 //! asks for OpenMetrics), and VictoriaMetrics (text). Each gets every sample, and nothing that it calls invalid.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use serde_json::Value;
 use tachograph::{Buckets, ExponentialDurationHistogram, Region};
 use tachograph_tests::http::{free_port, get};
-use tachograph_tests::process::{Running, binary, eventually, tool};
+use tachograph_tests::process::{Running, binary, eventually};
+use tachograph_tests::scraper::{Api, PATIENCE};
 use tachograph_tests::tmpfs;
-
-/// How long a server may take to start and to scrape.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A region and an exporter that serves it.
 struct Served {
@@ -47,66 +42,6 @@ fn served() -> Served {
         get(port, "/metrics").filter(|reply| reply.body.contains("app_served_total{"))
     });
     Served { _exporter: exporter, port, region, waits, _dir: dir }
-}
-
-/// A server of Prometheus' API.
-struct Api {
-    _process: Running,
-    port: u16,
-    _data: tempfile::TempDir,
-}
-
-impl Api {
-    fn start(program: &str, exporter: u16, arguments: impl FnOnce(&Path, &Path, u16) -> Vec<String>) -> Self {
-        let data = tempfile::tempdir().expect("a folder for the server");
-        let config = data.path().join("scrape.yml");
-        let targets = format!(
-            "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: tacho\n  static_configs:\n  - targets: ['127.0.0.1:{exporter}']\n"
-        );
-        std::fs::write(&config, targets).expect("a config");
-        let port = free_port();
-        let mut command = Command::new(tool(program));
-        command.args(arguments(&config, &data.path().join("data"), port));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { _process: Running::start(&mut command), port, _data: data }
-    }
-
-    fn prometheus(exporter: u16, features: &str) -> Self {
-        Self::start("prometheus", exporter, |config, data, port| {
-            let mut arguments = vec![
-                format!("--config.file={}", config.display()),
-                format!("--storage.tsdb.path={}", data.display()),
-                format!("--web.listen-address=127.0.0.1:{port}"),
-            ];
-            arguments.extend((!features.is_empty()).then(|| format!("--enable-feature={features}")));
-            arguments
-        })
-    }
-
-    /// The series that a query gives now.
-    fn query(&self, query: &str) -> Vec<Value> {
-        let escaped: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let reply = get(self.port, &format!("/api/v1/query?query={escaped}"));
-        let value: Option<Value> = reply.and_then(|reply| serde_json::from_str(reply.body.trim()).ok());
-        value.and_then(|value| value["data"]["result"].as_array().cloned()).unwrap_or_default()
-    }
-
-    /// The number of the only series that a query gives, once it gives one.
-    fn number(&self, query: &str) -> f64 {
-        eventually(query, PATIENCE, || match self.query(query).as_slice() {
-            [one] => one["value"][1].as_str()?.parse().ok(),
-            _ => None,
-        })
-    }
-
-    /// Its only target is up and was never in error.
-    fn assert_healthy(&self) {
-        assert_eq!(self.number("min_over_time(up[1h])"), 1.0);
-        let targets = get(self.port, "/api/v1/targets").expect("targets");
-        let targets: Value = serde_json::from_str(targets.body.trim()).expect("JSON");
-        let target = &targets["data"]["activeTargets"][0];
-        assert_eq!((target["health"].as_str(), target["lastError"].as_str()), (Some("up"), Some("")), "{target}");
-    }
 }
 
 /// What every scraper has of the region, whatever the format that it asked for.
@@ -155,14 +90,7 @@ fn prometheus_with_native_histograms_reads_protobuf() {
 #[test]
 fn victoria_metrics_calls_no_line_invalid() {
     let served = served();
-    let api = Api::start("victoria-metrics", served.port, |config, data, port| {
-        vec![
-            format!("-promscrape.config={}", config.display()),
-            format!("-storageDataPath={}", data.display()),
-            format!("-httpListenAddr=127.0.0.1:{port}"),
-            "-search.latencyOffset=0s".to_owned(),
-        ]
-    });
+    let api = Api::victoria_metrics(served.port);
     assert_samples(&api);
     assert_eq!(api.number("app_wait_seconds_count"), 100.0);
     let own = eventually("its own metrics", PATIENCE, || get(api.port, "/metrics")).body;

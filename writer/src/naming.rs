@@ -48,6 +48,11 @@ pub(crate) const fn check_name(name: &str, unit: &str, kind: Kind) -> Result<(),
         (Kind::Counter, Some(_)) | (_, None) => {}
         (_, Some(_)) => return Err("ends in `_total`, which is for counters"),
     }
+    if matches!(kind, Kind::StateSet) && check_label(name).is_err() {
+        return Err(
+            "is a state set's, whose name is a label, too: `le`, `quantile` and `__*` mean something to Prometheus",
+        );
+    }
     if matches!(kind, Kind::Info) && strip_suffix(name, "_info").is_none() {
         return Err("is an info's and must end in `_info`");
     }
@@ -187,6 +192,11 @@ mod tests {
         assert!(broken("tacho_up", Kind::Gauge).is_some());
         assert!(broken("app_latency_count", Kind::Gauge).is_some());
         assert!(broken("app_latency_sum_total", Kind::Counter).is_some());
+        // A state set's name is a label, too.
+        for name in ["__name__", "__mode", "le", "quantile"] {
+            assert!(broken(name, Kind::StateSet).is_some() && broken(name, Kind::Gauge).is_none(), "{name}");
+        }
+        assert_eq!(broken("app_mode", Kind::StateSet), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 use tachograph_layout::exponential_index;
 
 use super::selection::{Selection, Wanted, families};
+use crate::distribution::plus;
 use crate::label_block;
 use crate::plan::{Block, Op, Plan, Source};
 use crate::schema::{Family, Kind};
@@ -166,7 +167,7 @@ impl Native {
 }
 
 fn histogram(out: &mut Vec<u8>, family: &Family, native: Option<&Native>, ops: &[Op], buckets: &[u64], sum: f64) {
-    let count = buckets.iter().fold(0_u64, |count, bucket| count.wrapping_add(*bucket));
+    let count = buckets.iter().fold(0, |count, bucket| plus(count, *bucket));
     number(out, varint(1), count);
     double(out, 2, sum);
     let (mut below, mut counted) = (0_u64, 0);
@@ -177,7 +178,7 @@ fn histogram(out: &mut Vec<u8>, family: &Family, native: Option<&Native>, ops: &
             _ => continue,
         };
         let more = buckets.get(counted..end).unwrap_or_default();
-        below = more.iter().fold(below, |below, bucket| below.wrapping_add(*bucket));
+        below = more.iter().fold(below, |below, bucket| plus(below, *bucket));
         counted = end;
         let Some(upper) = upper else { continue };
         out.push(bytes(3));
@@ -189,15 +190,23 @@ fn histogram(out: &mut Vec<u8>, family: &Family, native: Option<&Native>, ops: &
     let (Some(native), [zero, range @ .., overflow]) = (native, buckets) else { return };
     number(out, varint(5), zigzag(i64::from(native.schema)));
     double(out, 6, native.zero_threshold);
-    number(out, varint(7), *zero);
-    let numbered =
-        || (native.first..).zip(range).chain([(native.infinite(), overflow)]).filter(|(_, count)| **count > 0);
+    let zero = plus(0, *zero);
+    number(out, varint(7), zero);
+    // Each bucket as what it adds to the count, so that all of them add up to it.
+    let numbered = || {
+        let all = (native.first..).zip(range).chain([(native.infinite(), overflow)]);
+        let added = all.scan(zero, |count, (index, bucket)| {
+            let before = std::mem::replace(count, plus(*count, *bucket));
+            Some((index, *count - before))
+        });
+        added.filter(|(_, bucket)| *bucket > 0)
+    };
     spans(out, numbered().map(|(index, _)| index));
     // Each bucket as its difference to the one before.
     let mut before = 0_u64;
     for (_, count) in numbered() {
         number(out, varint(13), zigzag(count.wrapping_sub(before).cast_signed()));
-        before = *count;
+        before = count;
     }
 }
 

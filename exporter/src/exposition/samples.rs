@@ -4,6 +4,7 @@
 //! formats, and looks at no name.
 
 use super::selection::{Selection, Wanted};
+use crate::distribution::plus;
 use crate::number::{push_f64, push_i64, push_u64};
 use crate::plan::{Block, Op, Plan, Source, openmetrics_name};
 use crate::schema::{Family, Kind};
@@ -66,7 +67,10 @@ pub(super) fn block(
             }
             (Value::States(states), _) => writer.states(prefixes, &block.ops, states),
             (Value::Info, [prefix]) => writer.line(*prefix, |out| out.push(b'1')),
-            _ => writer.skip(prefixes),
+            _ => {
+                writer.skip(prefixes);
+                continue;
+            }
         }
         if style.created && counts(family) {
             writer.created(family, series, prefixes);
@@ -112,7 +116,7 @@ impl Writer<'_> {
         let (mut count, mut counted) = (0_u64, 0);
         let mut up_to = |end: usize| {
             let more = buckets.get(counted..end).unwrap_or_default();
-            count = more.iter().fold(count, |count, bucket| count.wrapping_add(*bucket));
+            count = more.iter().fold(count, |count, bucket| plus(count, *bucket));
             counted = counted.max(end);
             count
         };

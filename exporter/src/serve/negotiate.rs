@@ -44,7 +44,7 @@ fn weigh<'a>(ranges: &'a [MediaType<'a>], format: Format) -> Option<((u32, u8), 
 
 fn quality(range: &MediaType<'_>) -> u32 {
     let Some(q) = range.get_param(mediatype::names::Q) else { return 1_000 };
-    let q: f64 = q.unquoted_str().parse().unwrap_or(1.0);
+    let q: f64 = q.unquoted_str().trim().parse().ok().filter(|q: &f64| !q.is_nan()).unwrap_or(1.0);
     (q.clamp(0.0, 1.0) * 1_000.0).round() as u32
 }
 
@@ -86,20 +86,23 @@ fn content_type(format: Format, range: &MediaType<'_>) -> String {
     text
 }
 
-/// Whether a request takes gzip.
+/// Whether a request takes gzip, and would not rather have plain bytes.
 pub(super) fn takes_gzip(accept_encoding: &str) -> bool {
-    let mut star = false;
-    for part in accept_encoding.split(',') {
-        let (coding, params) = part.split_once(';').unwrap_or((part, ""));
-        let q = params.split(';').find_map(|param| param.trim().strip_prefix("q=")).map(str::trim);
-        let wanted = q.is_none_or(|q| q.parse().is_ok_and(|q: f64| q > 0.0));
-        match coding.trim().to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => return wanted,
-            "*" => star = wanted,
-            _ => {}
-        }
-    }
-    star
+    let weight = |wanted: &[&str]| {
+        accept_encoding.split(',').find_map(|part| {
+            let (coding, params) = part.split_once(';').unwrap_or((part, ""));
+            wanted.iter().any(|name| coding.trim().eq_ignore_ascii_case(name)).then(|| coding_quality(params))
+        })
+    };
+    let gzip = weight(&["gzip", "x-gzip"]).or_else(|| weight(&["*"])).unwrap_or(0.0);
+    gzip > 0.0 && weight(&["identity"]).is_none_or(|identity| identity <= gzip)
+}
+
+/// The weight among the parameters of a coding: 1 where there is none, 0 where it is no number of 0 to 1.
+fn coding_quality(params: &str) -> f64 {
+    let mut pairs = params.split(';').filter_map(|param| param.split_once('='));
+    let Some((_, q)) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("q")) else { return 1.0 };
+    q.trim().parse().ok().filter(|q| (0.0..=1.0).contains(q)).unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -138,6 +141,14 @@ mod tests {
             ("text/plain;version=1.0.0".to_owned(), Format::Text),
             ("image/png".to_owned(), Format::Text),
             ("text/plain;q=1.5;q=x,,;;,/".to_owned(), Format::Text),
+            // What is no weight says nothing.
+            ("application/json;q=NaN".to_owned(), Format::Json),
+            ("application/json;q=1e999, text/plain;q=0.9".to_owned(), Format::Json),
+            ("application/json;q=-1, text/plain;q=0.1".to_owned(), Format::Text),
+            ("application/json;Q=0.2, text/plain;q=0.1".to_owned(), Format::Json),
+            ("*/*;q=0".to_owned(), Format::Text),
+            ("application/json;x=\"".to_owned(), Format::Text),
+            ("application/json;x=\"a,b\";q=0.2, text/plain;q=0.1".to_owned(), Format::Json),
         ] {
             assert_eq!(format(&accept).0, expected, "{accept}");
         }
@@ -156,12 +167,45 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_header_is_too_odd(accept in "[a-z*/;=,q0-9.\" \\\\éNF+-]{0,60}", any: String) {
+            for text in [accept, any] {
+                let _ = (format(&text), takes_gzip(&text));
+            }
+        }
+    }
+
     #[test]
     fn gzip_is_sent_to_who_takes_it() {
-        for yes in ["gzip", "gzip, deflate, br", "deflate;q=0.5, GZIP;q=0.1", "*", "identity;q=0.5, *;q=0.1"] {
+        for yes in [
+            "gzip",
+            "gzip, deflate, br",
+            "deflate;q=0.5, GZIP;q=0.1",
+            "*",
+            "identity;q=0.1, *;q=0.5",
+            "gzip, identity",
+            "br;q=1, x-gzip ; q=0.001",
+            "gzip;level=9;q=1",
+        ] {
             assert!(takes_gzip(yes), "{yes}");
         }
-        for no in ["", "identity", "gzip;q=0", "gzip; q=0.0, *", "br", "*;q=0", "gzipped"] {
+        for no in [
+            "",
+            "identity",
+            "gzip;q=0",
+            "gzip;Q=0",
+            "gzip; q = 0",
+            "gzip; q=0.0, *",
+            "br",
+            "*;q=0",
+            "gzipped",
+            "identity;q=0.5, gzip;q=0.1",
+            "identity;q=0.5, *;q=0.1",
+            "gzip;q=NaN",
+            "gzip;q=1e999",
+            "gzip;q=-1",
+        ] {
             assert!(!takes_gzip(no), "{no}");
         }
     }

@@ -158,7 +158,8 @@ async fn metrics(
 
 /// All values of a header that is a list.
 fn list(headers: &HeaderMap, name: HeaderName) -> String {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    // A byte that is no ASCII spoils its own element only.
+    let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     values.join(",")
 }
 

@@ -36,7 +36,7 @@ pub enum ScrapeError {
     /// None of the regions that were asked for is there.
     #[error("no region {names}: `tacho ls` lists those that are there")]
     UnknownRegion {
-        /// Their names, joined by commas.
+        /// Their names, quoted and joined by commas.
         names: String,
     },
     /// The plan that was just made does not fit its sources: a fault of the exporter.
@@ -198,7 +198,9 @@ impl Scraper {
         sources[0] = Source::own(Arc::new(self.own.snapshot()?));
         let unknown = exposition.selection.unknown_regions(&sources);
         if !unknown.is_empty() && unknown.len() == exposition.selection.regions.len() {
-            return Err(ScrapeError::UnknownRegion { names: unknown.join(", ") });
+            // As they were asked for, which may be anything.
+            let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
+            return Err(ScrapeError::UnknownRegion { names: names.join(", ") });
         }
         // Of a selection nothing is known beforehand, and it is no measure for the next one.
         let guess = if exposition.selection.is_all() { state.body_len } else { 0 };

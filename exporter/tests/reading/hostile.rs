@@ -167,6 +167,12 @@ fn names_that_would_break_the_output_are_left_out() {
     assert_damage(FAMILIES, "shows app_wait_seconds_count", |r| {
         r.family(&FamilySpec::of("app_wait_seconds_count", Kind::Gauge, Number::F64));
     });
+    // A state set is shown with its name for a label.
+    for name in ["__name__", "a:mode", "le", "__mode"] {
+        assert_damage(FAMILIES, "that of a label, too", |r| {
+            r.family(&FamilySpec { states: &["on"], ..FamilySpec::of(name, Kind::StateSet, Number::U64) });
+        });
+    }
     assert_damage(FAMILIES - 1, "is no label name", |r| {
         let at = r.string("actor,le");
         r.edit::<FamilyRecord>(SectionKind::Families, 0, |f| f.label_names = at);
