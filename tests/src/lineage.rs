@@ -19,8 +19,11 @@ use tachograph_exporter::{RegionReader, Snapshot, Value, Verdict};
 use crate::process::heir;
 
 /// The fail points that only a start that adopts passes, and what registers in it.
-pub const ADOPTING: [&str; 7] = [
+pub const ADOPTING: [&str; 10] = [
     "predecessor-read",
+    "totals-written",
+    "totals-kept",
+    "totals-removed",
     "carried-stored",
     "beside-linking",
     "predecessor-linked",
@@ -154,6 +157,8 @@ pub struct Counts {
     pub regions: u64,
     /// Deaths before the new region had the name.
     pub unborn: u64,
+    /// Deaths while no region had the name, and the totals stood in a file of their own.
+    pub put_aside: u64,
     /// Values that were compared.
     pub values: u64,
     /// Values that were found though the region before had not registered their series.
@@ -167,6 +172,9 @@ pub struct Lineage {
     deeds: PathBuf,
     /// Whether a file stands in the archive's place, so that what is left is kept beside it.
     blocked: bool,
+    /// Whether the file system may have no room for two regions: then the name may be free after a kill, and the totals
+    /// stand in a file of their own.
+    tight: bool,
     /// Count and sum of each fact at the last death whose region showed it.
     held: BTreeMap<usize, (u64, f64)>,
     /// Whether the region before showed the fact.
@@ -187,6 +195,7 @@ impl Lineage {
             dir: dir.to_owned(),
             deeds: deeds.to_owned(),
             blocked: false,
+            tight: false,
             held: BTreeMap::new(),
             shown: [false; FACTS.len()],
             newest: Ancestry::default(),
@@ -194,6 +203,12 @@ impl Lineage {
             newest_crashed: false,
             counts: Counts::default(),
         }
+    }
+
+    /// One on a file system that has no room for its region and another one.
+    #[must_use]
+    pub fn tight(dir: &Path, deeds: &Path) -> Self {
+        Self { tight: true, ..Self::new(dir, deeds) }
     }
 
     /// Puts a file in the place that the archive would be made in.
@@ -248,7 +263,9 @@ impl Lineage {
         let path = self.dir.join("heir.tacho");
         if !path.exists() {
             let nothing_yet = self.newest == Ancestry::default() && !whole;
-            return if nothing_yet { Ok(()) } else { Err("no region has the name".to_owned()) };
+            let put_aside = self.tight && !whole && self.dir.join(".heir.totals").exists();
+            self.counts.put_aside += u64::from(put_aside);
+            return if nothing_yet || put_aside { Ok(()) } else { Err("no region has the name".to_owned()) };
         }
         let reader = RegionReader::open(&path).map_err(|error| error.to_string())?;
         let findings = reader.verify();
@@ -276,7 +293,8 @@ impl Lineage {
         self.newest_crashed = snapshot.region.verdict == Verdict::Crashed;
         self.newest = found;
         self.check_values(&snapshot, deeds)?;
-        if whole {
+        // A death whose only evidence went to make room is no longer known of.
+        if whole && !self.tight {
             self.check_bursts()?;
         }
         Ok(())
@@ -321,6 +339,7 @@ impl Lineage {
         let bursts = |name: &&String| name.starts_with(".heir.bursts");
         let strange = names
             .iter()
+            .filter(|name| !(self.tight && !whole && name.as_str() == ".heir.totals"))
             .filter(|name| !temporary(name) && !((self.blocked || !whole) && (beside(name) || bursts(name))))
             .any(|name| !["heir.lock", "heir.tacho", "archive"].contains(&name.as_str()));
         if strange || names.iter().filter(temporary).count() > usize::from(!whole) {

@@ -5,6 +5,7 @@
 //! families take a series' total from it ([`Sets::take`]) and store it into lane 0 before they publish the series; each is
 //! taken once. What stands in the region is never read back. Nothing here is for a hot path.
 
+pub(crate) mod kept;
 mod predecessor;
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -102,15 +102,18 @@ pub(crate) fn archive(directory: &Directory, name: &str, rules: Rules) -> Result
 }
 
 /// Gives back its name to a region that was archived for one that could not be built: the next start is to find it there.
-pub(crate) fn restore(directory: &Directory, name: &str, file: &str) {
+/// Says whether it has it.
+pub(crate) fn restore(directory: &Directory, name: &str, file: &str) -> bool {
     let places = Places::find(directory);
     let to = region_file(name);
-    match rustix::fs::renameat_with(places.of(file), file, directory, to.as_str(), RenameFlags::NOREPLACE) {
+    let back = rustix::fs::renameat_with(places.of(file), file, directory, to.as_str(), RenameFlags::NOREPLACE);
+    match back {
         Ok(()) => {
             tracing::info!(path = %directory.join(&to).display(), "put back: no region could be built in its place")
         }
-        Err(errno) => tracing::warn!(file, %errno, "the region that was to be continued stays in the archive"),
+        Err(errno) => tracing::warn!(file, %errno, "the region that was to be continued is not put back"),
     }
+    back.is_ok()
 }
 
 fn warn_beside(directory: &Directory, fault: Option<DirectoryFault>, errno: Errno) {

@@ -58,6 +58,12 @@ fail_points! {
     RetentionDropped = "retention-dropped",
     /// The region that is to be continued was read.
     PredecessorRead = "predecessor-read",
+    /// The totals of the region that has to go are written to a file that has not its name yet.
+    TotalsWritten = "totals-written",
+    /// The totals of the region that has to go are in their place.
+    TotalsKept = "totals-kept",
+    /// Totals that were put aside are removed: a region has the name that holds them.
+    TotalsRemoved = "totals-removed",
     /// Temporary files of starts that were cut off are gone.
     StaleRemoved = "stale-removed",
     /// The file system is full: archived evidence is about to be dropped for the new region.

@@ -19,7 +19,7 @@ use tachograph_layout::{
     SectionKind, Words, WriterMap, publish,
 };
 
-use crate::adopt::{Adoption, Predecessor};
+use crate::adopt::{Adoption, Predecessor, kept};
 use crate::archive::{self, Rules};
 use crate::build_error::{BuildError, one_line};
 use crate::builder::OnExisting;
@@ -82,8 +82,16 @@ impl Plan {
         self.check_file_size(directory)?;
         let lock = lock::acquire(directory, &self.name)?;
         let archived = if !archive::occupied(directory, &self.name)? {
+            if on_existing == OnExisting::Adopt
+                && let Some(predecessor) = kept::find(directory, &self.name)
+            {
+                return self.adopt(directory, lock, predecessor, rules);
+            }
+            kept::forget(directory, &self.name);
             archive::finish(directory, &self.name, rules)
         } else {
+            // What stands there holds them.
+            kept::forget(directory, &self.name);
             match on_existing {
                 OnExisting::Archive => archive::archive(directory, &self.name, rules)?,
                 OnExisting::Adopt => match Predecessor::read(directory, &self.name) {
@@ -199,7 +207,7 @@ impl Plan {
             .map_err(|errno| failed("protect", errno))
             .inspect(|()| FailPoint::TemporaryProtected.pass())
             .and_then(|()| match predecessor {
-                Some((_, rules)) => self.succeed(directory, temporary, rules),
+                Some((predecessor, rules)) => self.succeed(directory, temporary, predecessor, rules),
                 None => self.give_name(directory, temporary),
             });
         if named.is_err() {

@@ -39,7 +39,7 @@ pub(crate) struct Predecessor {
 
 /// Words that series may take which the predecessor itself only carried: whoever renames families with each release must
 /// not make each region larger than the one before.
-const CARRIED_AGAIN: usize = (1 << 20) / 8;
+pub(super) const CARRIED_AGAIN: usize = (1 << 20) / 8;
 
 /// Bytes that are read beyond those that the file takes of its file system: a copy may have holes.
 const FREE_READ: u64 = 64 << 20;
@@ -47,8 +47,18 @@ const FREE_READ: u64 = 64 << 20;
 impl Predecessor {
     /// Reads the region of a name. An error says why there is nothing to continue; the application starts all the same.
     pub(crate) fn read(directory: &Directory, name: &str) -> Result<Self, String> {
+        Self::read_file(directory, &archive::region_file(name), name, CARRIED_AGAIN)
+    }
+
+    /// Reads the file that holds nothing but the totals of the region of a name.
+    pub(crate) fn kept(directory: &Directory, file: &str, name: &str) -> Result<Self, String> {
+        // What was the region's own is among them: all of it counts on.
+        Self::read_file(directory, file, name, usize::MAX)
+    }
+
+    fn read_file(directory: &Directory, file: &str, name: &str, again_words: usize) -> Result<Self, String> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(directory, archive::region_file(name), flags, Mode::empty())
+        let file = rustix::fs::openat(directory, file, flags, Mode::empty())
             .map_err(|errno| format!("it can't be opened: {}", std::io::Error::from(errno)))?;
         let found = Found::open(File::from(file), name)?;
         let own = Tables::read(&found)?;
@@ -58,7 +68,7 @@ impl Predecessor {
         // All of it stands in the file once, with larger records around it.
         let (mut carried, beyond) = own.carried(&kept, &sums, (found.header.file_len / 8) as usize);
         let again = found.words(found.sections.section(SectionKind::Carried), u64::MAX)?;
-        let dropped = carry_again(&mut carried, &again, &own);
+        let dropped = carry_again(&mut carried, &again, &own, again_words);
         let mut words = Vec::new();
         carried.iter().for_each(|entry| entry.append_to(&mut words));
         let header = &found.header;
@@ -325,8 +335,8 @@ impl Tables {
 
 /// Adds what the predecessor carried itself and did not take: of a family that it registered, the series that it did not
 /// publish; no more label sets of an open family than that had slots. Gives the number of series left out.
-fn carry_again<'a>(entries: &mut Vec<CarriedEntry<'a>>, words: &'a [u64], own: &'a Tables) -> u64 {
-    let (mut room, mut dropped) = (CARRIED_AGAIN, 0);
+fn carry_again<'a>(entries: &mut Vec<CarriedEntry<'a>>, words: &'a [u64], own: &'a Tables, mut room: usize) -> u64 {
+    let mut dropped = 0;
     let open_slots = own.open_slots();
     let mut places: HashMap<(&str, Likeness<'_>), usize> =
         entries.iter().enumerate().map(|(place, entry)| ((entry.name, likeness(entry)), place)).collect();
@@ -340,7 +350,7 @@ fn carry_again<'a>(entries: &mut Vec<CarriedEntry<'a>>, words: &'a [u64], own: &
         });
         let known: std::collections::HashSet<&str> =
             entries.get(place).map(|entry| entry.series.iter().map(|set| set.labels).collect()).unwrap_or_default();
-        let slots = open_slots.get(&(again.name, again.label_names)).copied().unwrap_or(usize::MAX);
+        let slots = open_slots.get(&(again.name, again.label_names)).copied().unwrap_or(CARRIED_AGAIN);
         for set in again.series.iter().filter(|set| set.record.taken == 0 && !known.contains(set.labels)) {
             let takes = CarriedSeries::WORDS + set.labels.len().div_ceil(8) + set.cells.len();
             let Some(entry) = entries.get_mut(place) else { break };

@@ -6,7 +6,7 @@ use std::fs;
 use proptest::prelude::*;
 use tachograph_layout::{CarriedFamily, CarriedSeries, Control, Header, Words, carried_entries};
 
-use super::Predecessor;
+use super::{Predecessor, kept};
 use crate::directory::Directory;
 use crate::{Buckets, Counter, Desc, OnExisting, OpenFamily, OpenRules, Region};
 
@@ -117,4 +117,64 @@ proptest! {
             prop_assert!(entry.series.len() <= words.len() && read <= words.len() as u64);
         }
     }
+}
+
+/// Totals of the region's own that are put aside are all continued, however many there are: what bounds those that were
+/// carried again must not cut them.
+#[test]
+fn what_is_put_aside_comes_back_whole_and_is_of_no_meaning_beside_a_region() {
+    let dir = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let directory = Directory::choose(Some(dir.path()), false).expect("it serves");
+    let build = |on_existing| {
+        Region::builder("mc")
+            .dir(dir.path())
+            .cells(200_000)
+            .bounds(200_000)
+            .lanes(2)
+            .on_existing(on_existing)
+            .build()
+            .expect("room")
+    };
+    let edges = || Buckets::bounds((1..=1_500).map(f64::from).collect::<Vec<_>>());
+    let names: Vec<String> = (0..100).map(|index| format!("app_{index}")).collect();
+    let fill = |region: &Region| {
+        for name in &names {
+            region.histogram::<f64>(name, "Large", edges()).expect("room").observe(7.0);
+        }
+    };
+    let count = |region: &Region| region.histogram::<f64>(&names[99], "Large", edges()).expect("room").count();
+    let region = build(OnExisting::Archive);
+    fill(&region);
+    region.close();
+    let read = Predecessor::read(&directory, "mc").expect("a region");
+    assert!(read.words.len() > super::predecessor::CARRIED_AGAIN, "more than is carried again");
+    assert!(kept::keep(&directory, "mc", &read));
+    let region_file = dir.path().join("mc.tacho");
+    let aside = dir.path().join("aside");
+    fs::rename(&region_file, &aside).expect("nothing is there");
+    let found = kept::find(&directory, "mc").expect("what was put aside");
+    assert_eq!((found.words.len(), found.dropped, found.damaged), (read.words.len(), 0, 0));
+    assert_eq!((found.uuid, found.restarts), (read.uuid, read.restarts));
+
+    // Beside a region it is of no meaning: that holds its totals itself, and is read.
+    fs::rename(&aside, &region_file).expect("nothing is there");
+    let region = build(OnExisting::Adopt);
+    assert_eq!((count(&region), region.adopted().expect("continued").restarts), (1, 1));
+    region.close();
+    assert!(kept::find(&directory, "mc").is_none(), "removed");
+
+    // A start that continues nothing begins at 0, for those after it as well.
+    assert!(kept::keep(&directory, "mc", &read));
+    fs::remove_file(&region_file).expect("it is there");
+    let region = build(OnExisting::Archive);
+    assert_eq!(count(&region), 0);
+    assert!(kept::find(&directory, "mc").is_none(), "removed");
+    region.close();
+
+    // Where nothing has the name, it is continued.
+    fs::remove_file(&region_file).expect("it is there");
+    assert!(kept::keep(&directory, "mc", &read));
+    let region = build(OnExisting::Adopt);
+    assert_eq!((count(&region), region.adopted().expect("continued").restarts), (1, 1));
+    assert!(kept::find(&directory, "mc").is_none(), "removed");
 }

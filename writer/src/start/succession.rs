@@ -6,7 +6,7 @@
 use rustix::io::Errno;
 
 use super::{Plan, Started, Temporary};
-use crate::adopt::{Adoption, Predecessor};
+use crate::adopt::{Adoption, Predecessor, kept};
 use crate::archive::{self, Rules};
 use crate::build_error::BuildError;
 use crate::directory::Directory;
@@ -30,17 +30,22 @@ impl Plan {
         self.remove_stale(directory);
         FailPoint::StaleRemoved.pass();
         let made = match self.make_with_room(directory, Some((&predecessor, rules)), None) {
-            // What is to be continued was read: rather than not starting at all, it goes the way that evidence goes.
+            // What is to be continued was read: rather than not starting at all, it goes the way that evidence goes, once its
+            // totals stand in a file of their own.
             Err(BuildError::Full { .. }) => {
+                kept::keep(directory, &self.name, &predecessor);
                 let archived = archive::archive(directory, &self.name, rules)?;
                 let made = self.make_with_room(directory, Some((&predecessor, rules)), archived.as_deref());
-                if let (Err(_), Some(file)) = (&made, &archived) {
-                    archive::restore(directory, &self.name, file);
+                if let (Err(_), Some(file)) = (&made, &archived)
+                    && archive::restore(directory, &self.name, file)
+                {
+                    kept::forget(directory, &self.name);
                 }
                 made
             }
             made => made,
         }?;
+        kept::forget(directory, &self.name);
         archive::finish(directory, &self.name, rules);
         let mut started = self.started_in(directory, lock, made);
         tracing::info!(
@@ -67,12 +72,14 @@ impl Plan {
         &self,
         directory: &Directory,
         temporary: &Temporary<'_>,
+        predecessor: &Predecessor,
         rules: Rules,
     ) -> Result<(), BuildError> {
         if let Err(errno) = archive::link(directory, &self.name) {
             // The file can have no second name here, or is gone. So it is moved, and for that moment nothing has the name.
             tracing::debug!(%errno, "what is continued can't be linked into the archive");
             if errno != Errno::NOENT {
+                kept::keep(directory, &self.name, predecessor);
                 archive::archive(directory, &self.name, rules)?;
             }
             return self.give_name(directory, temporary);
