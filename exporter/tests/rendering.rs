@@ -438,6 +438,37 @@ fn the_oldest_region_stands_where_families_clash() {
 }
 
 #[test]
+fn no_series_of_a_region_stands_beside_the_same_of_the_exporters_own() {
+    let family = |name: &str| Family::new(name, "Help.", Kind::Gauge, Number::I64);
+    let named = |name: &str, labels: &[&str]| Family {
+        label_names: labels.iter().map(|label| (*label).to_owned()).collect(),
+        ..family(name)
+    };
+    let own = Builder::default()
+        .family(named("process_threads", &[]), &[("", &[1]), (r#"tacho_region="a""#, &[2])])
+        .family(family("process_open_fds"), &[("", &[3])])
+        .build("", 0);
+    let own = Source::own(own.snapshot);
+    let region = |name: &str| {
+        Builder::default()
+            .family(family("process_threads"), &[("", &[4])])
+            .family(named("process_open_fds", &["kind"]), &[(r#"kind="socket""#, &[5])])
+            .build(name, 1)
+    };
+    // Of region b the exporter says nothing: that one's own stands.
+    let (body, clashes) = rendered(&[own.clone(), region("a"), region("b")], &Options::default());
+    assert_eq!(clashes, ["family process_threads of region a is left out: the exporter shows the same series"]);
+    let threads: Vec<f64> =
+        parse(&body).into_iter().filter(|(name, ..)| name == "process_threads").map(|(.., value)| value).collect();
+    assert_eq!(threads, [1.0, 2.0, 4.0]);
+    // Without a label there is nothing that tells them apart.
+    let (body, clashes) = rendered(&[own, region("a")], &Options { region_label: String::new() });
+    assert_eq!(clashes.len(), 2, "{clashes:?}");
+    assert!(clashes[0].ends_with("the exporter has a family of that name, and no label tells their series apart"));
+    assert_eq!(parse(&body).len(), 3, "{body}");
+}
+
+#[test]
 fn a_plan_stands_until_structure_or_regions_change() {
     let make = |value| Builder::default().family(counter("a_total"), &[("", &[value])]).build("r", 7);
     let first = make(1);

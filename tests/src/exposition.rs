@@ -1,6 +1,9 @@
-//! An independent, strict little parser of text 0.0.4: what a scrape says, as series and values.
+//! What a scrape in text 0.0.4 says, as series and values. Every body that is taken here keeps all rules of `rules.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use crate::body::{self, Body, Format};
+use crate::rules;
 
 /// The series of a scrape: `name{labels}` (labels sorted, `tacho_region` left out) and the value as text.
 #[derive(Debug, Default)]
@@ -17,8 +20,7 @@ impl Exposition {
     /// Parses a whole body.
     ///
     /// # Panics
-    /// On anything that the format forbids, naming the line: a bad escape, a duplicate series, a sample before its
-    /// TYPE, a second TYPE, a family in two places, a last line without its end.
+    /// On anything that the format forbids and that Prometheus would store wrongly, naming it: what `rules.rs` finds.
     pub fn parse(body: &str) -> Self {
         Self::parse_where(body, |_| true)
     }
@@ -31,41 +33,30 @@ impl Exposition {
         Self::parse_where(body, |of| of == Some(region))
     }
 
+    /// As [`Exposition::parse`] of a body that is not the exporter's, as far as the rules are not its own.
+    ///
+    /// # Panics
+    /// As [`Exposition::parse`].
+    pub fn parse_foreign(body: &str) -> Self {
+        Self::parse_as(body, false, |_| true)
+    }
+
     fn parse_where(body: &str, wanted: impl Fn(Option<&str>) -> bool) -> Self {
-        assert!(body.is_empty() || body.ends_with('\n'), "the last line has no end");
+        Self::parse_as(body, true, wanted)
+    }
+
+    fn parse_as(body: &str, ours: bool, wanted: impl Fn(Option<&str>) -> bool) -> Self {
+        let read = Body::read(Format::Text, body.as_bytes());
+        let faults = rules::faults(&read, ours);
+        assert!(faults.is_empty(), "{faults:#?} in a body of {} bytes", body.len());
         let mut parsed = Self::default();
-        let mut full = BTreeSet::new();
-        let mut current = String::new();
-        for line in body.lines() {
-            // Inside a label's value it is a character as any other; anywhere else it ends up in what stands before it.
-            let unescaped = line.replace(r"\\", "").replace(r#"\""#, "");
-            let outside: String = unescaped.split('"').step_by(2).collect();
-            assert!(!outside.contains('\r'), "carriage return in {line:?}");
-            if let Some(rest) = line.strip_prefix("# HELP ") {
-                let (name, _) = rest.split_once(' ').unwrap_or_else(|| panic!("HELP without text: {line:?}"));
-                assert!(parsed.helps.insert(name.to_owned()), "second HELP: {line:?}");
-            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = rest.split_once(' ').unwrap_or_else(|| panic!("TYPE without kind: {line:?}"));
-                assert!(matches!(kind, "counter" | "gauge" | "histogram" | "untyped"), "kind of {line:?}");
-                assert!(parsed.types.insert(name.to_owned(), kind.to_owned()).is_none(), "second TYPE: {line:?}");
-                name.clone_into(&mut current);
-            } else {
-                assert!(!line.is_empty(), "empty line");
-                if line.starts_with("# ") {
-                    continue;
+        for family in read.families {
+            parsed.helps.extend(family.help.map(|_| family.name.clone()));
+            parsed.types.insert(family.name, family.kind);
+            for sample in family.samples {
+                if wanted(sample.label("tacho_region")) {
+                    parsed.values.insert(key(&sample.series), sample.text);
                 }
-                let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value in {line:?}"));
-                assert!(full.insert(series.to_owned()), "the series stands twice: {line:?}");
-                let (name, labels) = labels(series);
-                let family =
-                    ["", "_bucket", "_sum", "_count"].iter().any(|suffix| name == format!("{current}{suffix}"));
-                assert!(family, "sample {name} under family {current}");
-                assert!(value.parse::<f64>().is_ok(), "value of {line:?}");
-                let region = labels.iter().find(|(key, _)| key == "tacho_region").map(|(_, value)| value.as_str());
-                if !wanted(region) {
-                    continue;
-                }
-                parsed.values.insert(key(series), value.to_owned());
             }
         }
         parsed
@@ -86,38 +77,11 @@ impl Exposition {
 /// # Panics
 /// Where it is no series.
 pub fn key(series: &str) -> String {
-    let (name, labels) = labels(series);
+    let (name, mut labels) = body::labels(series).unwrap_or_else(|| panic!("no series: {series:?}"));
+    labels.sort();
     let labels: Vec<String> =
         labels.iter().filter(|(key, _)| key != "tacho_region").map(|(k, v)| format!("{k}={v:?}")).collect();
     if labels.is_empty() { name } else { format!("{name}{{{}}}", labels.join(",")) }
-}
-
-/// Name and labels of a series, the labels sorted.
-fn labels(series: &str) -> (String, Vec<(String, String)>) {
-    let Some((name, rest)) = series.split_once('{') else { return (series.to_owned(), Vec::new()) };
-    let mut rest = rest.strip_suffix('}').unwrap_or_else(|| panic!("labels without end: {series:?}"));
-    let mut labels = Vec::new();
-    while !rest.is_empty() {
-        let (key, value) = rest.split_once("=\"").unwrap_or_else(|| panic!("label without value: {series:?}"));
-        let mut text = String::new();
-        let mut characters = value.char_indices();
-        let end = loop {
-            match characters.next().unwrap_or_else(|| panic!("label value without end: {series:?}")) {
-                (at, '"') => break at,
-                (_, '\\') => text.push(match characters.next() {
-                    Some((_, 'n')) => '\n',
-                    Some((_, escaped @ ('\\' | '"'))) => escaped,
-                    other => panic!("escape {other:?} in {series:?}"),
-                }),
-                (_, character) => text.push(character),
-            }
-        };
-        labels.push((key.to_owned(), text));
-        rest = &value[end + 1..];
-        rest = rest.strip_prefix(',').unwrap_or(rest);
-    }
-    labels.sort();
-    (name.to_owned(), labels)
 }
 
 #[cfg(test)]

@@ -118,7 +118,7 @@ fn an_applications_registry_shows_a_region_as_the_exporter_does() {
 
     let gathered = registry.gather();
     let body = text(&gathered);
-    Exposition::parse(&body);
+    Exposition::parse_foreign(&body);
     let by_text = samples(read("text", body.as_bytes()));
     assert!(by_text.keys().filter(|series| series.starts_with("own_")).count() == 6, "{by_text:#?}");
     assert_eq!(steady(by_text), expected);
@@ -152,7 +152,7 @@ fn regions_come_die_are_damaged_and_return_under_one_registration() {
     let registry = registry();
     let directories = Directories::from_args(vec![dir.path().to_owned()]);
     registry.register(Box::new(RegionCollector::directories(directories).expect("a collector"))).expect("registered");
-    let now = || Exposition::parse(&text(&registry.gather()));
+    let now = || Exposition::parse_foreign(&text(&registry.gather()));
     assert!(!now().values.keys().any(|series| series.starts_with("tacho_region_up")));
 
     let region = Region::builder("one").dir(dir.path()).build().expect("a region");
@@ -160,7 +160,7 @@ fn regions_come_die_are_damaged_and_return_under_one_registration() {
     let followed = Registry::new();
     let path = region.path().expect("a file").to_owned();
     followed.register(Box::new(RegionCollector::open(&path).expect("it is there"))).expect("registered");
-    let follow = || Exposition::parse(&text(&followed.gather()));
+    let follow = || Exposition::parse_foreign(&text(&followed.gather()));
     for seen in [now(), follow()] {
         assert_eq!((seen.integer("col_done_total"), seen.integer("tacho_region_up")), (2, 1));
     }
@@ -207,7 +207,7 @@ fn what_clashes_is_left_out_and_the_applications_own_stands() {
     second.updown_counter("col_between", "No gauge").expect("room").inc();
     second.counter("own_logins_total", "Of the same kind: it has its own label").expect("room").add(4);
     let body = text(&registry.gather());
-    let seen = Exposition::parse(&body);
+    let seen = Exposition::parse_foreign(&body);
     assert_eq!(seen.integer("tacho_family_clashes"), 3 + 1, "three left out, one with another HELP: {body}");
     assert!(body.contains("col_shared 5\n") && !body.contains("col_shared_bucket"), "{body}");
     assert!(body.contains("own_logins_total 3\n"), "{body}");
@@ -227,7 +227,7 @@ fn without_a_label_a_region_keeps_the_names_and_two_are_refused() {
     let collector = RegionCollector::directories(directories).expect("a collector").beside(&registry.gather());
     registry.register(Box::new(collector.region_label("").expect("none"))).expect("registered");
     let body = text(&registry.gather());
-    let seen = Exposition::parse(&body);
+    let seen = Exposition::parse_foreign(&body);
     assert!(body.contains("col_done_total 2\n") && body.contains("own_logins_total 3\n"), "{body}");
     assert_eq!(seen.integer("tacho_family_clashes"), 1);
     let _other = Region::builder("other").dir(dir.path()).build().expect("a region");

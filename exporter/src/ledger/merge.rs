@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::label_block;
 use crate::schema::{Aggregation, Family, Kind, Number, Schema};
 use crate::snapshot::cells_of;
 use crate::{PartsError, RegionInfo, Snapshot};
@@ -55,6 +56,8 @@ impl Merge {
         let mut index: HashMap<String, usize> = HashMap::new();
         let mut series: Vec<Vec<crate::Series>> = Vec::new();
         let mut known: Vec<HashMap<String, usize>> = Vec::new();
+        // Where each series came to stand within its family.
+        let mut orders: Vec<Vec<usize>> = Vec::new();
         // First which family and which place in it; the places of the whole are known at the end.
         let mut places: Vec<Vec<Option<(usize, usize)>>> = Vec::new();
         for part in parts {
@@ -81,12 +84,14 @@ impl Merge {
                 }
                 for place in family.series.clone() {
                     let Some(one) = schema.series.get(place) else { continue };
-                    let here = *known[at].entry(one.labels.clone()).or_insert_with(|| {
+                    let labels = sorted(&one.labels);
+                    let here = *known[at].entry(labels.clone()).or_insert_with(|| {
                         series[at].push(crate::Series {
                             family: at,
                             slot: 0,
                             generation: 0,
                             retired: false,
+                            labels,
                             ..one.clone()
                         });
                         series[at].len() - 1
@@ -99,8 +104,17 @@ impl Merge {
             places.push(of_part);
         }
         let mut schema = Schema::default();
-        for (mut family, of_family) in families.into_iter().zip(series) {
+        for ((mut family, mut of_family), known) in families.into_iter().zip(series).zip(known) {
             let start = schema.series.len();
+            // By their labels, so that no series changes its place when a part comes or goes.
+            of_family.sort_by(|a, b| a.labels.cmp(&b.labels));
+            let mut order = vec![0; of_family.len()];
+            for (place, one) in of_family.iter().enumerate() {
+                if let Some(before) = known.get(&one.labels) {
+                    order[*before] = place;
+                }
+            }
+            orders.push(order);
             let cells = cells_of(&family);
             let plane = if family.kind.in_shared_plane() { &mut merge.shared } else { &mut merge.lane };
             for mut one in of_family {
@@ -115,7 +129,9 @@ impl Merge {
             .iter()
             .zip(places)
             .map(|(part, of_part)| {
-                let place = |(family, place): (usize, usize)| (schema.families[family].series.start + place) as u32;
+                let place = |(family, place): (usize, usize)| {
+                    (schema.families[family].series.start + orders[family][place]) as u32
+                };
                 (Arc::clone(&part.picture.schema), of_part.into_iter().map(|at| at.map_or(NONE, place)).collect())
             })
             .collect();
@@ -148,6 +164,17 @@ impl Merge {
         let region = RegionInfo { name: "merged".into(), ..RegionInfo::default() };
         Snapshot::from_parts(region, Arc::clone(&self.schema), lane, shared)
     }
+}
+
+/// A label block with its labels by name: parts may have declared them in different orders, and the set is the same.
+fn sorted(block: &str) -> String {
+    let mut pairs: Vec<(&str, &str)> = label_block::pairs(block).collect();
+    if pairs.is_sorted() {
+        return block.to_owned();
+    }
+    pairs.sort_unstable();
+    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    pairs.join(",")
 }
 
 /// The shape that stands under each name: the oldest living part's, unless the folded have one that a living part has, too;
