@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 /// The label block of an open family's overflow series, whatever the family's label names are.
 pub(crate) const OVERFLOW: &str = "overflow=\"true\"";
+/// The one label of that series.
+pub(crate) const OVERFLOW_LABEL: &str = "overflow";
 
 /// Whether a name is a metric name of Prometheus' classic grammar, `[a-zA-Z_:][a-zA-Z0-9_:]*`.
 pub(crate) fn is_metric_name(name: &str) -> bool {

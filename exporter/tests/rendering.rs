@@ -469,6 +469,39 @@ fn no_series_of_a_region_stands_beside_the_same_of_the_exporters_own() {
 }
 
 #[test]
+fn a_label_that_is_added_stands_once() {
+    let mode =
+        Family { states: vec!["a".into(), "b".into()], ..Family::new("mode", "Help.", Kind::StateSet, Number::U64) };
+    let region = || Builder::default().family(mode.clone(), &[("", &[1])]).family(counter("a_total"), &[("", &[1])]);
+    let options = |label: &str| Options { region_label: label.into() };
+    let (body, clashes) = rendered(&[region().build("r", 1)], &options("mode"));
+    assert_eq!(clashes, ["family mode of region r is left out: it has a label mode of its own"]);
+    assert_eq!(parse(&body), [("a_total".to_owned(), vec![("mode".to_owned(), "r".to_owned())], 1.0)]);
+    assert_eq!(parse(&rendered(&[region().build("r", 1)], &options("shard")).0).len(), 3);
+    // The label that an open family's overflow series has.
+    assert!(!options("overflow").is_usable() && options("shard").is_usable());
+}
+
+#[test]
+fn an_empty_label_tells_no_series_apart() {
+    let threads = |labels: &str, names: &[&str]| {
+        let label_names = names.iter().map(|name| (*name).to_owned()).collect();
+        let family = Family { label_names, ..Family::new("process_threads", "Help.", Kind::Gauge, Number::I64) };
+        Builder::default().family(family, &[(labels, &[3])])
+    };
+    let own = Source::own(threads(r#"tacho_region="r""#, &["tacho_region"]).build("", 1).snapshot);
+    for (region, shown) in [
+        (threads("", &[]), 1),
+        // To Prometheus the same series.
+        (threads(r#"pool="""#, &["pool"]), 1),
+        (threads(r#"pool="a""#, &["pool"]), 2),
+    ] {
+        let (body, clashes) = rendered(&[own.clone(), region.build("r", 2)], &Options::default());
+        assert_eq!((parse(&body).len(), clashes.len()), (shown, 2 - shown), "{body}");
+    }
+}
+
+#[test]
 fn a_plan_stands_until_structure_or_regions_change() {
     let make = |value| Builder::default().family(counter("a_total"), &[("", &[value])]).build("r", 7);
     let first = make(1);

@@ -1,6 +1,7 @@
 //! Files that are rewritten, cut and replaced again and again while they are scraped, several at once, each by an attacker of
-//! its own: the server lives, and the healthy region's series are in every answer. `TACHOGRAPH_ATTACK_SECONDS` makes it
-//! longer than the few seconds of the test command.
+//! its own, and a writer that is killed whenever it is there: the server lives, every body in every format is one that readers
+//! take, and the healthy region's series are in it. `TACHOGRAPH_ATTACK_SECONDS` makes it longer than the few seconds of the
+//! test command.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -13,9 +14,68 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use tachograph::Region;
 use tachograph_tests::exposition::Exposition;
-use tachograph_tests::http::{free_port, get};
+use tachograph_tests::http::{free_port, get, get_with};
 use tachograph_tests::process::{Running, binary, eventually};
+use tachograph_tests::readers::{bits, read};
+use tachograph_tests::scraper::{Api, PATIENCE};
 use tachograph_tests::tmpfs;
+
+/// The formats, in turns.
+const FORMATS: [(&str, &str); 4] = [
+    ("text", "text/plain;version=0.0.4"),
+    ("openmetrics", "application/openmetrics-text;version=1.0.0"),
+    ("protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"),
+    ("json", "application/json"),
+];
+
+/// Most bodies of a format that are kept for the readers, whose start takes a good part of a second.
+const KEPT: usize = 6;
+
+/// Starts the example controller and kills it, again and again.
+fn kill_writers(folder: &Path, stop: &AtomicBool) -> u64 {
+    let mut killed = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut command = Command::new(binary("meeting-controller"));
+        command.args(["--region", "killed", "--meetings", "2", "--rate", "500", "--region-dir"]).arg(folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let writer = Running::start(&mut command);
+        std::thread::sleep(Duration::from_millis(40 + killed * 37 % 400));
+        drop(writer);
+        killed += 1;
+    }
+    killed
+}
+
+/// Whether `body` is in this format and holds the counter of the healthy region at `value`. What is left to the slow readers
+/// is put into `kept`.
+fn check(format: &'static str, body: Vec<u8>, value: u64, scrapes: u64, kept: &mut Vec<(&'static str, Vec<u8>, u64)>) {
+    match format {
+        "text" => {
+            let parsed = Exposition::parse_of_region(std::str::from_utf8(&body).expect("UTF-8"), "healthy");
+            assert_eq!(parsed.integer("app_served_total"), i128::from(value));
+        }
+        "json" => {
+            let json: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            let families = json["families"].as_array().expect("families");
+            let of_healthy = |one: &&serde_json::Value| one["labels"]["tacho_region"] == "healthy";
+            let found = families.iter().filter(|family| family["name"] == "app_served_total").find_map(|family| {
+                family["series"].as_array().expect("series").iter().find(of_healthy).map(|one| one["value"].as_u64())
+            });
+            assert_eq!(found, Some(Some(value)));
+        }
+        _ => {
+            let of_format = kept.iter().filter(|(kept, ..)| *kept == format).count();
+            if of_format < KEPT {
+                kept.push((format, body, value));
+            } else if scrapes % 8 < 4 {
+                let place = kept.iter().position(|(kept, ..)| *kept == format).expect("some");
+                // The oldest goes: those that stay are spread over the time.
+                let _ = kept.remove(place + scrapes as usize / 8 % 2);
+                kept.push((format, body, value));
+            }
+        }
+    }
+}
 
 fn memory_and_descriptors(pid: u32) -> (u64, usize) {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the server lives");
@@ -157,6 +217,8 @@ fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
     let mut server = Running::start(&mut command);
     eventually("the first scrape", Duration::from_secs(20), || get(port, "/metrics"));
 
+    // Two that ask for OpenMetrics and for protobuf, and were never refused.
+    let scrapers = ["", "native-histograms"].map(|features| Api::prometheus(port, features));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let attackers: Vec<_> = victims
@@ -173,17 +235,19 @@ fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
                 })
             })
             .collect();
+        let killer = scope.spawn(|| kill_writers(folder.path(), &stop));
         let start = Instant::now();
         let mut scrapes = 0_u64;
+        let mut kept = Vec::new();
         let mut slowest = Duration::ZERO;
         let mut settled = None;
         while start.elapsed() < Duration::from_secs(seconds) {
             served.inc();
             let asked = Instant::now();
-            let reply = get(port, "/metrics").expect("every scrape is answered");
+            let (format, accept) = FORMATS[scrapes as usize % FORMATS.len()];
+            let reply = get_with(port, "/metrics", &[&format!("Accept: {accept}")]).expect("every scrape is answered");
             assert_eq!(reply.status, 200);
-            let parsed = Exposition::parse_of_region(&reply.body, "healthy");
-            assert_eq!(parsed.integer("app_served_total"), i128::from(served.get()));
+            check(format, reply.body, served.get(), scrapes, &mut kept);
             scrapes += 1;
             slowest = slowest.max(asked.elapsed());
             if settled.is_none() && start.elapsed() > Duration::from_secs(seconds / 2) {
@@ -192,17 +256,33 @@ fn the_server_outlives_files_that_are_cut_scribbled_over_and_replaced() {
         }
         stop.store(true, Ordering::Relaxed);
         let attacks: Vec<u64> = attackers.into_iter().map(|attacker| attacker.join().expect("no panic")).collect();
+        let killed = killer.join().expect("no panic");
+        for (format, body, value) in &kept {
+            let said = read(format, body).samples;
+            let served = said
+                .iter()
+                .find(|(series, _)| series.starts_with("app_served_total{") && series.contains("\"healthy\""));
+            assert_eq!(served.map(|(_, bits)| bits), Some(&bits(*value as f64)), "{format}");
+        }
         let (memory, descriptors) = settled.expect("half time passed");
         let (memory_now, descriptors_now) = memory_and_descriptors(server.0.id());
         println!(
-            "{scrapes} scrapes, the slowest {slowest:?}, {attacks:?} attacks; memory {memory} KiB at half time, {memory_now} KiB at the end; \
-             descriptors {descriptors}, {descriptors_now}"
+            "{scrapes} scrapes, the slowest {slowest:?}, {attacks:?} attacks, {killed} kills, {} bodies for the readers; memory {memory} KiB at half time, {memory_now} KiB at the end; \
+             descriptors {descriptors}, {descriptors_now}",
+            kept.len()
         );
         assert!(memory_now < memory + 16 * 1024, "memory grew from {memory} to {memory_now} KiB");
         assert!(descriptors_now <= descriptors + 8, "descriptors grew from {descriptors} to {descriptors_now}");
-        assert!(scrapes > 10, "only {scrapes} scrapes");
+        assert!(killed > 2 && scrapes > 10, "only {killed} kills and {scrapes} scrapes");
         assert!(attacks.iter().all(|attacks| *attacks > 10), "{attacks:?} attacks");
     });
     assert_eq!(server.0.try_wait().expect("the server can be asked"), None, "the server lives");
+    let value = served.get() as f64;
+    for scraper in &scrapers {
+        eventually("the last value in Prometheus", PATIENCE, || {
+            (scraper.number("app_served_total{tacho_region=\"healthy\"}") == value).then_some(())
+        });
+        scraper.assert_healthy();
+    }
     region.close();
 }

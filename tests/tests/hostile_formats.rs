@@ -179,6 +179,9 @@ fn served() -> Served {
     });
     let good = tachograph::Region::builder("good").dir(dir.path()).build().expect("a region");
     good.counter("app_good_total", "Good").expect("room").add(7);
+    // What the exporter shows of its process, too.
+    good.gauge::<i64>("process_threads", "Threads").expect("room").set(-1);
+    good.counter("process_cpu_seconds_total", "Time").expect("room").add(1_000_000);
     let (server, port) = serve(dir.path());
     Served { _locks: locks.into(), _good: good, _server: server, port, _dir: dir }
 }

@@ -9,6 +9,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use super::protobuf::as_f64;
 use super::selection::{Selection, families as planned};
 use crate::Value;
+use crate::distribution::{self, plus};
 use crate::label_block;
 use crate::plan::{Block, Op, Plan, Source};
 use crate::schema::{Family, Kind};
@@ -87,7 +88,7 @@ fn histogram(family: &Family, ops: &[Op], buckets: &[u64], sum: f64) -> Histogra
         let Op::Bucket(index) = op else { continue };
         let end = *index as usize + 1;
         let more = buckets.get(counted..end).unwrap_or_default();
-        below = more.iter().fold(below, |below, bucket| below.wrapping_add(*bucket));
+        below = more.iter().fold(below, |below, bucket| plus(below, *bucket));
         counted = end;
         let mut bucket = Bucket::default();
         bucket.set_cumulative_count(below);
@@ -95,7 +96,7 @@ fn histogram(family: &Family, ops: &[Op], buckets: &[u64], sum: f64) -> Histogra
         shown.push(bucket);
     }
     let mut histogram = Histogram::default();
-    histogram.set_sample_count(buckets.iter().fold(0, |count, bucket| count.wrapping_add(*bucket)));
+    histogram.set_sample_count(distribution::count(buckets));
     histogram.set_sample_sum(sum);
     histogram.set_bucket(shown);
     histogram

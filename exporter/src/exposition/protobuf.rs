@@ -8,7 +8,7 @@ use prost::encoding::{encode_varint, encoded_len_varint};
 use tachograph_layout::exponential_index;
 
 use super::selection::{Selection, Wanted, families};
-use crate::distribution::plus;
+use crate::distribution::{self, plus};
 use crate::label_block;
 use crate::plan::{Block, Op, Plan, Source};
 use crate::schema::{Family, Kind};
@@ -167,7 +167,7 @@ impl Native {
 }
 
 fn histogram(out: &mut Vec<u8>, family: &Family, native: Option<&Native>, ops: &[Op], buckets: &[u64], sum: f64) {
-    let count = buckets.iter().fold(0, |count, bucket| plus(count, *bucket));
+    let count = distribution::count(buckets);
     number(out, varint(1), count);
     double(out, 2, sum);
     let (mut below, mut counted) = (0_u64, 0);

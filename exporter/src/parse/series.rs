@@ -133,7 +133,9 @@ impl Parser<'_> {
         } else {
             self.text(SectionKind::Strings, record.labels, "labels")?
         };
-        if !(family.open && labels == label_block::OVERFLOW) {
+        // The overflow series, unless a label of the family could be taken for that.
+        let named = || family.label_names.iter().any(|name| name == label_block::OVERFLOW_LABEL);
+        if !(family.open && labels == label_block::OVERFLOW && !named()) {
             label_block::check(&labels, &family.label_names)?;
         }
         Ok(labels)

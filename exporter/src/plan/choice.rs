@@ -75,7 +75,8 @@ fn reserved(family: &Family, region_label: &str) -> Option<String> {
         Kind::StateSet => family.name.as_str(),
         _ => "",
     };
-    let label = [region_label, added].into_iter().find(|label| !label.is_empty() && taken(label))?;
+    let twice = |label: &&str| !label.is_empty() && (taken(label) || (*label == region_label && *label == added));
+    let label = [region_label, added].into_iter().find(twice)?;
     Some(format!("it has a label {label} of its own"))
 }
 
@@ -100,9 +101,9 @@ fn shown_already(sources: &[Source], stands: Entry, entry: Entry, label: &str) -
     }
     let block = format!("{label}=\"{}\"", sources[entry.0].snapshot.region.name);
     let sorted = |labels: &str, more: &str| {
-        let both: BTreeSet<(String, String)> =
-            pairs(labels).chain(pairs(more)).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        both
+        // To Prometheus an empty label is none.
+        let both = pairs(labels).chain(pairs(more)).filter(|(_, value)| !value.is_empty());
+        both.map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<BTreeSet<_>>()
     };
     let of = |entry: Entry| {
         let family = family(sources, entry)?;

@@ -80,7 +80,7 @@ impl Options {
         let label = self.region_label.as_str();
         // The default starts with `tacho_`, which no family's own label may.
         let grammar = label.is_empty() || label == REGION_LABEL || crate::label_block::is_label_name(label);
-        grammar && !["le", "quantile", "job", "instance"].contains(&label)
+        grammar && !["le", "quantile", "job", "instance", "overflow"].contains(&label)
     }
 }
 

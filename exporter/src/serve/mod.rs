@@ -112,7 +112,7 @@ impl Config {
         if !self.options().is_usable() {
             let label = &self.region_label;
             problems.push(format!(
-                "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job or instance)"
+                "--region-label {label:?}: a label name is needed ([a-zA-Z_][a-zA-Z0-9_]*, not le, quantile, job, instance or overflow)"
             ));
         }
         if self.merge && self.recorder.is_none() {

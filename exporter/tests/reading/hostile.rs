@@ -195,6 +195,15 @@ fn a_bad_series_costs_itself() {
     assert_damage(FAMILIES, "no UTF-8", labels(b"actor=\"\xff\",zone=\"\""));
     assert_damage(FAMILIES, "not where it belongs", labels(b"overflow=\"true\""));
     assert_damage(FAMILIES, "the same labels", labels(br#"actor="a",zone="\"q\"""#));
+    // An overflow series beside labels that could be taken for it.
+    assert_damage(FAMILIES + 1, "label other is not", |r| {
+        r.family(&FamilySpec {
+            label_names: &["other", "overflow"],
+            blocks: &[r#"overflow="true""#, r#"other="",overflow="true""#],
+            open: Some(1),
+            ..FamilySpec::of("app_open_total", Kind::Counter, Number::U64)
+        });
+    });
     let series = SectionKind::Series;
     assert_damage(FAMILIES, "family index 9", |r| r.edit::<SeriesRecord>(series, 0, |s| s.family = 9));
     assert_damage(FAMILIES, "end outside the plane", |r| r.edit::<SeriesRecord>(series, 0, |s| s.cell = u64::MAX));
