@@ -8,10 +8,12 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use super::connections::Connections;
 
 /// An address to listen on.
 ///
@@ -127,15 +129,9 @@ pub(super) enum Peer {
     Remote,
 }
 
-impl Connected<IncomingStream<'_, TcpListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        if stream.remote_addr().ip().to_canonical().is_loopback() { Self::Local } else { Self::Remote }
-    }
-}
-
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(_: IncomingStream<'_, UnixListener>) -> Self {
-        Self::Local
+impl Peer {
+    const fn at(address: &std::net::SocketAddr) -> Self {
+        if address.ip().to_canonical().is_loopback() { Self::Local } else { Self::Remote }
     }
 }
 
@@ -172,24 +168,52 @@ impl Listener {
         Some(format!("http://{host}:{}", address.port()))
     }
 
-    /// Serves until `ended` is ready and the requests in flight are answered.
-    pub(super) async fn serve(self, router: axum::Router, ended: impl Future<Output = ()> + Send + 'static) {
-        let address = self.address();
-        let result = match self {
-            Self::Tcp(listener, _) => {
-                let service = router.into_make_service_with_connect_info::<Peer>();
-                axum::serve(listener, service).with_graceful_shutdown(ended).await
+    /// Accepts connections until the server is `ending`.
+    pub(super) async fn serve(self, router: axum::Router, connections: Arc<Connections>, ending: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept(&router, &connections, &ending) => accepted,
+                () = ending.cancelled() => break,
+            };
+            if let Err(error) = accepted {
+                match error.kind() {
+                    // The other end gave up while it waited.
+                    io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionRefused => {}
+                    _ => {
+                        tracing::error!(address = %self.address(), %error, "can't accept a connection");
+                        // Out of descriptors, as a rule: the connection waits, and trying at once would only spin.
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
+                }
             }
-            Self::Unix(listener, path) => {
-                let service = router.into_make_service_with_connect_info::<Peer>();
-                let result = axum::serve(listener, service).with_graceful_shutdown(ended).await;
-                // Left there, it would only look alive.
-                let _ = std::fs::remove_file(path);
-                result
-            }
-        };
-        if let Err(error) = result {
-            tracing::error!(%address, %error, "stopped serving");
+        }
+        if let Self::Unix(_, path) = &self {
+            // Left there, it would only look alive.
+            let _ = std::fs::remove_file(path);
         }
     }
+
+    async fn accept(
+        &self,
+        router: &axum::Router,
+        connections: &Arc<Connections>,
+        ending: &CancellationToken,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener, _) => {
+                let (stream, address) = listener.accept().await?;
+                connections.take(stream, Peer::at(&address), router, ending.clone());
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                connections.take(stream, Peer::Local, router, ending.clone());
+            }
+        }
+        Ok(())
+    }
 }
+
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);

@@ -6,6 +6,7 @@
 
 mod coalesce;
 mod compress;
+mod connections;
 mod death_metrics;
 mod listen;
 mod merge_metrics;
@@ -18,8 +19,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::Directories;
 use crate::deaths::Deaths;
@@ -28,9 +29,11 @@ use crate::recording::{Recorder, RecorderConfig, RecorderError};
 use crate::self_metrics::SelfMetricsError;
 
 pub use compress::Compression;
+pub use connections::Limits;
 pub use listen::{BindError, Listen, ListenError};
 pub use scrape::{ScrapeError, Scraper};
 
+use connections::Connections;
 use listen::Listener;
 
 /// What the operator chose.
@@ -48,6 +51,8 @@ pub struct Config {
     pub telemetry_path: String,
     /// Scrapes that may be answered at a time; 0 for no limit.
     pub max_requests: usize,
+    /// What connections may cost.
+    pub limits: Limits,
     /// Region directories; none for the default ones.
     pub region_dirs: Vec<PathBuf>,
     /// Name of the label that says which region a series comes from; empty for none.
@@ -72,6 +77,7 @@ impl Default for Config {
             listen: vec![Listen::default()],
             telemetry_path: "/metrics".to_owned(),
             max_requests: 40,
+            limits: Limits::default(),
             region_dirs: Vec::new(),
             region_label: REGION_LABEL.to_owned(),
             compression: Compression::default(),
@@ -105,6 +111,9 @@ impl Config {
             problems.push(format!("--web.telemetry-path {path:?}: a path such as /metrics is needed"));
         } else if routes::is_taken(path) {
             problems.push(format!("--web.telemetry-path {path}: the exporter answers that path itself"));
+        }
+        if self.limits.connections == 0 {
+            problems.push("--web.max-connections 0: at least 1 is needed".to_owned());
         }
         if !(1..=9).contains(&self.compression_level) {
             problems.push(format!("--web.compression-level {}: 1 to 9 is needed", self.compression_level));
@@ -152,9 +161,6 @@ pub enum ServeError {
     Recorder(#[from] RecorderError),
 }
 
-/// How long requests in flight may take once the server was told to end.
-const DRAIN: Duration = Duration::from_secs(10);
-
 /// How often regions that come and go are noted between scrapes, where they are added up.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(500);
 
@@ -163,6 +169,7 @@ const BETWEEN_SCRAPES: Duration = Duration::from_millis(500);
 pub struct Server {
     listeners: Vec<Listener>,
     app: Arc<routes::App>,
+    limits: Limits,
     /// Samples until the server is gone.
     _recorder: Option<Recorder>,
 }
@@ -198,7 +205,7 @@ impl Server {
         }
         let scraper = Arc::new(scraper);
         let app = routes::App::new(scraper, config);
-        Ok(Self { listeners, app: Arc::new(app), _recorder: recorder })
+        Ok(Self { listeners, app: Arc::new(app), limits: config.limits.clone(), _recorder: recorder })
     }
 
     /// The addresses it listens on, with the ports that the system chose where 0 was asked for.
@@ -219,20 +226,16 @@ impl Server {
         self.app.scraper()
     }
 
-    /// Serves until `end` is ready, then takes no more connections and lets requests in flight finish, for ten seconds
-    /// at most.
+    /// Serves until `end` is ready, then takes no more connections and lets requests in flight finish, for as long as
+    /// [`Limits::drain`] says.
     pub async fn run(self, end: impl Future<Output = ()>) {
-        let (told, ending) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let ending = CancellationToken::new();
+        let connections = Arc::new(Connections::new(self.limits.clone(), self.app.in_flight()));
+        let mut listening = JoinSet::new();
         for listener in self.listeners {
             tracing::info!(address = %listener.address(), "Listening on");
-            let mut ending = ending.clone();
-            let ended = async move {
-                // The sender being gone means the same.
-                let _ = ending.wait_for(|ending| *ending).await;
-            };
             let router = routes::router(Arc::clone(&self.app), listener.is_private());
-            tasks.spawn(listener.serve(router, ended));
+            listening.spawn(listener.serve(router, Arc::clone(&connections), ending.clone()));
         }
         let scraper = self.app.scraper();
         let merging = tokio::spawn(async move {
@@ -247,10 +250,10 @@ impl Server {
         });
         end.await;
         merging.abort();
-        let _ = told.send(true);
-        let drained = tokio::time::timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
-        if drained.is_err() {
-            tracing::warn!(seconds = DRAIN.as_secs(), "requests still in flight are cut off");
+        ending.cancel();
+        while listening.join_next().await.is_some() {}
+        if !connections.drain().await {
+            tracing::warn!(seconds = self.limits.drain.as_secs(), "requests still in flight are cut off");
         }
     }
 }

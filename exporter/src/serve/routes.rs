@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::coalesce::Coalescer;
 use super::compress::{Compression, gzip};
@@ -32,6 +34,8 @@ pub(super) struct App {
     compression: Compression,
     created: bool,
     places: Arc<Semaphore>,
+    /// Answers that are not sent yet.
+    in_flight: TaskTracker,
     /// The page asks for whole listings, one at a time.
     listings: Semaphore,
 }
@@ -82,12 +86,18 @@ impl App {
             compression: config.compression,
             created: config.created,
             places: Arc::new(Semaphore::new(places)),
+            in_flight: TaskTracker::new(),
             listings: Semaphore::new(1),
         }
     }
 
     pub(super) fn scraper(&self) -> Arc<Scraper> {
         Arc::clone(&self.scraper)
+    }
+
+    /// What counts answers that are not sent yet.
+    pub(super) fn in_flight(&self) -> TaskTracker {
+        self.in_flight.clone()
     }
 }
 
@@ -143,7 +153,11 @@ async fn metrics(
     };
     match rendered {
         Some(Ok(body)) => {
-            let mut response = reply(StatusCode::OK, &content_type, Bytes::from_owner(Placed { body, _place: place }));
+            let mut response = reply(
+                StatusCode::OK,
+                &content_type,
+                Bytes::from_owner(Placed { body, _place: (place, app.in_flight.token()) }),
+            );
             let headers = response.headers_mut();
             headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
             if gzip {
@@ -163,6 +177,9 @@ fn list(headers: &HeaderMap, name: HeaderName) -> String {
     values.join(",")
 }
 
+/// Most names of either kind that a query selects: each is compared with every family, and every region.
+const MOST_NAMES: usize = 1_000;
+
 /// What a query selects: `region=` and `name[]=`, each any number of times.
 fn selection(query: &str) -> Result<Selection, String> {
     let mut selection = Selection::default();
@@ -179,6 +196,9 @@ fn selection(query: &str) -> Result<Selection, String> {
         if value.is_empty() {
             return Err(format!("parameter {key:?} is empty: it needs a name\n"));
         }
+        if names.len() == MOST_NAMES {
+            return Err(format!("parameter {key:?} stands more than {MOST_NAMES} times\n"));
+        }
         names.push(value.into_owned());
     }
     // The same selection in another order is the same.
@@ -190,10 +210,10 @@ fn selection(query: &str) -> Result<Selection, String> {
 }
 
 /// A body with the place of its request, which is free again once the last byte is handed to the kernel: a client that
-/// does not read keeps its place, not only its memory.
+/// does not read keeps its place, not only its memory, for as long as its connection stands.
 struct Placed {
     body: Bytes,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, TaskTrackerToken),
 }
 
 impl AsRef<[u8]> for Placed {
@@ -359,7 +379,30 @@ mod tests {
         let picked = selection("region=b&name%5B%5D=x_total&region=a&region=b").expect("a selection");
         assert_eq!(picked, Selection { regions: vec!["a".into(), "b".into()], names: vec!["x_total".into()] });
         assert!(selection("").expect("all").is_all());
-        for (query, said) in [("names[]=x", "\"names[]\""), ("region=", "empty"), ("x", "?region=NAME")] {
+        // Percent-encoded, as `+` for a space, in bytes that are no text, and beside each other.
+        for (query, names) in [
+            ("region=a%20b", "a b"),
+            ("region=a+b", "a b"),
+            ("region[]=%C3%BC%26%3d", "ü&="),
+            ("region=%ff", "\u{fffd}"),
+            ("&&region=x&", "x"),
+            ("region=%zz%", "%zz%"),
+            ("region=%00", "\0"),
+        ] {
+            let picked = selection(query).expect(query);
+            assert_eq!((picked.regions, picked.names), (vec![names.to_owned()], vec![]), "{query}");
+        }
+        let many = |count: usize| "name[]=x&".repeat(count);
+        assert_eq!(selection(&many(MOST_NAMES)).expect("as many as may be").names, ["x"]);
+        for (query, said) in [
+            ("names[]=x", "\"names[]\""),
+            ("region=", "empty"),
+            ("region=a&name[]=", "empty"),
+            ("x", "?region=NAME"),
+            ("Region=a", "\"Region\""),
+            ("=a", "\"\""),
+            (&many(MOST_NAMES + 1), "1000 times"),
+        ] {
             let reason = selection(query).expect_err(query);
             assert!(reason.contains(said), "{query}: {reason}");
         }

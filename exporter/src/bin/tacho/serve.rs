@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tachograph_exporter::serve::{Compression, Config, ServeError, Server};
+use tachograph_exporter::serve::{Compression, Config, Limits, ServeError, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{CompressionChoice, Log, LogFormat, LogLevel, Serve};
@@ -16,6 +16,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         listen: args.listen.clone(),
         telemetry_path: args.telemetry_path.clone(),
         max_requests: args.max_requests,
+        limits: Limits { connections: args.max_connections, ..Limits::default() },
         region_dirs: args.directories.region_dirs.clone(),
         region_label: args.region_label.clone(),
         compression: match args.compression {

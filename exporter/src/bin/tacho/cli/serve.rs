@@ -31,6 +31,9 @@ pub(crate) struct Serve {
     /// Scrapes answered at a time; more get 503. 0: no limit
     #[arg(long = "web.max-requests", value_name = "N", default_value_t = 40)]
     pub(crate) max_requests: usize,
+    /// Connections at a time. The next one takes the place of the one that has been without a request for longest
+    #[arg(long = "web.max-connections", value_name = "N", default_value_t = 256)]
+    pub(crate) max_connections: usize,
     #[command(flatten)]
     pub(crate) directories: Directories,
     /// Name of the label that says which region a series comes from; empty for none, which one region allows

@@ -1,6 +1,8 @@
 //! The server over real sockets: what Prometheus, a browser and a curious person get.
 #![cfg(feature = "server")]
 
+mod connections;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
