@@ -1,9 +1,12 @@
 //! Numbers as Prometheus' own encoders write them: the shortest digits that read back to the same bits, in the form
 //! of Go's `strconv.FormatFloat(v, 'g', -1, 64)`.
 //!
-//! Called by the text renderer for every value and by the plan for every `le`. Nothing here allocates apart from the
-//! growth of the buffer it appends to. One form for all formats, so that `le` never changes when a scraper changes
+//! Called by the text renderer for every value and by the plan for every `le`. Numbers are written into a place of
+//! [`WIDTH`] bytes; nothing here allocates apart from the growth of a buffer that is appended to. One form for all formats, so that `le` never changes when a scraper changes
 //! the format it asks for.
+
+/// Bytes that any number fits in, with some to spare.
+pub(crate) const WIDTH: usize = 32;
 
 /// Appends an unsigned integer.
 ///
@@ -13,7 +16,7 @@
 /// assert_eq!(out, b"18446744073709551615");
 /// ```
 pub fn push_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    push(out, |place| write_u64(place, value));
 }
 
 /// Appends a signed integer.
@@ -24,11 +27,8 @@ pub fn push_u64(out: &mut Vec<u8>, value: u64) {
 /// assert_eq!(out, b"-7");
 /// ```
 pub fn push_i64(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    push(out, |place| write_i64(place, value));
 }
-
-/// Below this, an integral value is written without an exponent.
-const PLAIN_LIMIT: f64 = 1e6;
 
 /// Appends a float: shortest digits, an exponent of at least two digits where it is below -4 or at least 6, and
 /// `NaN`, `+Inf`, `-Inf`.
@@ -45,20 +45,157 @@ const PLAIN_LIMIT: f64 = 1e6;
 /// assert_eq!(text(f64::INFINITY), "+Inf");
 /// ```
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
+    push(out, |place| write_f64(place, value));
+}
+
+fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
+    let mut place = [0; WIDTH];
+    let len = write(&mut place);
+    out.extend_from_slice(place.get(..len).unwrap_or_default());
+}
+
+/// Digits that [`eight_digits`] writes at a time, and one more than they can say.
+const EIGHT: u64 = 100_000_000;
+
+/// Writes an unsigned integer to the front of `out` and says how long it is; what is behind it may be written, too.
+#[inline]
+pub(crate) fn write_u64(out: &mut [u8; WIDTH], value: u64) -> usize {
+    if value < EIGHT { write_first(out, value) } else { write_long(out, value) }
+}
+
+/// The same, of a number of more than eight digits.
+#[inline(never)]
+fn write_long(out: &mut [u8; WIDTH], value: u64) -> usize {
+    let (high, low) = (value / EIGHT, value % EIGHT);
+    let len = if high < EIGHT {
+        write_first(out, high)
+    } else {
+        let len = write_first(out, high / EIGHT);
+        write_eight(out, len, high % EIGHT);
+        len + 8
+    };
+    write_eight(out, len, low);
+    len + 8
+}
+
+/// The same, of a signed one.
+#[inline]
+pub(crate) fn write_i64(out: &mut [u8; WIDTH], value: i64) -> usize {
+    let len = write_u64(out, value.unsigned_abs());
+    if value >= 0 {
+        return len;
+    }
+    out.copy_within(..WIDTH - 1, 1);
+    out[0] = b'-';
+    len + 1
+}
+
+/// The same, of thousandths: a whole number, a point and three digits.
+pub(crate) fn write_millis(out: &mut [u8; WIDTH], millis: u64) -> usize {
+    let mut text = Text { len: write_u64(out, millis / 1_000), out };
+    let rest = millis % 1_000;
+    text.push(b".");
+    text.push(&[100, 10, 1].map(|place| b'0' + (rest / place % 10) as u8));
+    text.len
+}
+
+/// Writes up to eight digits, without zeros in front, to the front of `out`.
+#[inline]
+fn write_first(out: &mut [u8; WIDTH], value: u64) -> usize {
+    // Counted apart, so that the next number need not wait for these digits to know where it stands.
+    let len = digits(value as u32);
+    let text = (eight_digits(value) | 0x3030_3030_3030_3030) >> ((8 - len) * 8);
+    out[..8].copy_from_slice(&text.to_le_bytes());
+    len
+}
+
+/// How many digits a number below 10^8 has.
+#[inline]
+const fn digits(value: u32) -> usize {
+    const TENS: [u32; 16] = {
+        let mut tens = [u32::MAX; 16];
+        let mut power = 0;
+        while power <= 8 {
+            tens[power] = 10_u32.pow(power as u32);
+            power += 1;
+        }
+        tens
+    };
+    // Of the numbers with as many bits the smaller ones have this many digits, the larger ones one more.
+    let bits = 32 - (value | 1).leading_zeros();
+    let least = ((bits * 1_233) >> 12) as usize & 15;
+    if value < TENS[least] && least > 0 { least } else { least + 1 }
+}
+
+/// Writes eight digits behind the first `at` bytes.
+#[inline]
+fn write_eight(out: &mut [u8; WIDTH], at: usize, value: u64) {
+    let text = eight_digits(value) | 0x3030_3030_3030_3030;
+    if let Some(place) = out.get_mut(at..at + 8) {
+        place.copy_from_slice(&text.to_le_bytes());
+    }
+}
+
+/// The eight digits of a number below 10^8, a byte each, the first one in the lowest byte: halves, their halves, and the
+/// halves of those are parted all at once in one word, each quotient by a multiplication.
+#[inline]
+const fn eight_digits(value: u64) -> u64 {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = (fours * 10_486) >> 20 & 0x7f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = (twos * 103) >> 10 & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
+}
+
+/// Below this, an integral value is written without an exponent.
+const PLAIN_LIMIT: f64 = 1e6;
+
+/// From here up to [`PLAIN_LIMIT`] no value has an exponent, neither here nor in the words of the library that finds digits.
+const PLAIN_START: f64 = 1e-4;
+
+/// Writes a float as [`push_f64`] has it to the front of `out` and says how long it is.
+pub(crate) fn write_f64(out: &mut [u8; WIDTH], value: f64) -> usize {
+    let mut text = Text { out, len: 0 };
     if !value.is_finite() {
-        let text: &[u8] = match (value.is_nan(), value > 0.0) {
+        text.push(match (value.is_nan(), value > 0.0) {
             (true, _) => b"NaN",
             (false, true) => b"+Inf",
             (false, false) => b"-Inf",
-        };
-        return out.extend_from_slice(text);
+        });
+        return text.len;
     }
     // Most gauges are small integers: no digit search for them. Minus zero keeps its sign through the slow path.
     if value.abs() < PLAIN_LIMIT && value.fract() == 0.0 && (value != 0.0 || value.is_sign_positive()) {
-        return push_i64(out, value as i64);
+        return write_i64(text.out, value as i64);
     }
     let mut buffer = zmij::Buffer::new();
-    Decimal::parse(buffer.format_finite(value).as_bytes()).push(out);
+    let digits = buffer.format_finite(value).as_bytes();
+    if (PLAIN_START..PLAIN_LIMIT).contains(&value.abs()) {
+        text.push(digits);
+    } else {
+        Decimal::parse(digits).push(&mut text);
+    }
+    text.len
+}
+
+/// A number's text while it is written, piece by piece.
+struct Text<'a> {
+    out: &'a mut [u8; WIDTH],
+    len: usize,
+}
+
+impl Text<'_> {
+    /// Appends; past the end nothing, which no number reaches.
+    fn push(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.out.get_mut(self.len..self.len + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+    }
+
+    fn zeros(&mut self, count: usize) {
+        (0..count).for_each(|_| self.push(b"0"));
+    }
 }
 
 /// Appends a float the way `le` and `quantile` are written: as [`push_f64`], with `.0` where nothing else says that
@@ -129,41 +266,40 @@ impl Decimal {
         decimal
     }
 
-    fn push(&self, out: &mut Vec<u8>) {
+    fn push(&self, text: &mut Text<'_>) {
         if self.negative {
-            out.push(b'-');
+            text.push(b"-");
         }
         let digits = &self.digits[..self.len];
-        if digits.is_empty() {
-            return out.push(b'0');
-        }
+        let Some((first, rest)) = digits.split_first() else { return text.push(b"0") };
         let exponent = self.point - 1;
         if !(-4..6).contains(&exponent) {
-            out.push(digits[0]);
-            if digits.len() > 1 {
-                out.push(b'.');
-                out.extend_from_slice(&digits[1..]);
+            text.push(&[*first]);
+            if !rest.is_empty() {
+                text.push(b".");
+                text.push(rest);
             }
-            out.push(b'e');
-            out.push(if exponent < 0 { b'-' } else { b'+' });
+            text.push(if exponent < 0 { b"e-" } else { b"e+" });
             if exponent.unsigned_abs() < 10 {
-                out.push(b'0');
+                text.push(b"0");
             }
-            return push_u64(out, u64::from(exponent.unsigned_abs()));
+            let mut number = [0; WIDTH];
+            let len = write_u64(&mut number, u64::from(exponent.unsigned_abs()));
+            return text.push(&number[..len]);
         }
         if self.point <= 0 {
-            out.extend_from_slice(b"0.");
-            out.resize(out.len() + self.point.unsigned_abs() as usize, b'0');
-            return out.extend_from_slice(digits);
+            text.push(b"0.");
+            text.zeros(self.point.unsigned_abs() as usize);
+            return text.push(digits);
         }
         let whole = self.point as usize;
         if whole >= digits.len() {
-            out.extend_from_slice(digits);
-            out.resize(out.len() + whole - digits.len(), b'0');
+            text.push(digits);
+            text.zeros(whole - digits.len());
         } else {
-            out.extend_from_slice(&digits[..whole]);
-            out.push(b'.');
-            out.extend_from_slice(&digits[whole..]);
+            text.push(&digits[..whole]);
+            text.push(b".");
+            text.push(&digits[whole..]);
         }
     }
 }
@@ -224,6 +360,13 @@ mod tests {
             push_le(&mut out, value);
             assert_eq!(String::from_utf8_lossy(&out), expected);
         }
+        for power in 0..20 {
+            for value in [10_u64.pow(power), 10_u64.pow(power) - 1] {
+                let mut out = Vec::new();
+                push_u64(&mut out, value);
+                assert_eq!(out, value.to_string().as_bytes());
+            }
+        }
         assert_eq!(text(f64::NAN), "NaN");
         assert_eq!(text(f64::NEG_INFINITY), "-Inf");
     }
@@ -234,6 +377,29 @@ mod tests {
             let value = f64::from_bits(bits);
             prop_assume!(value.is_finite());
             prop_assert_eq!(text(value).parse::<f64>().map(f64::to_bits), Ok(bits));
+        }
+
+        #[test]
+        fn integers_are_those_of_the_standard_library(value in any::<u64>(), shift in 0_u32..64) {
+            let mut out = Vec::new();
+            for value in [value >> shift, u64::MAX >> shift, 1 << shift] {
+                out.clear();
+                push_u64(&mut out, value);
+                prop_assert_eq!(String::from_utf8_lossy(&out), value.to_string());
+                out.clear();
+                push_i64(&mut out, value.cast_signed());
+                prop_assert_eq!(String::from_utf8_lossy(&out), value.cast_signed().to_string());
+            }
+        }
+
+        #[test]
+        fn plain_floats_are_those_of_the_slow_path(value in -1.1e6..1.1e6_f64, scale in 0_u32..12) {
+            let value = value / 10_f64.powi(scale.cast_signed());
+            let mut place = [0; WIDTH];
+            let mut slow = Text { out: &mut place, len: 0 };
+            Decimal::parse(zmij::Buffer::new().format_finite(value).as_bytes()).push(&mut slow);
+            let len = slow.len;
+            prop_assert_eq!(text(value).into_bytes(), place[..len].to_vec());
         }
 
         #[test]

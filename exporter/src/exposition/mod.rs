@@ -3,6 +3,7 @@
 //! Called by the server and by `tacho show`. All formats render from the same plan and the same snapshots, so they agree
 //! by construction; a render allocates nothing a series, and the buffer grows to the size of the body once.
 
+pub(crate) mod body;
 mod json;
 #[cfg(feature = "collector")]
 pub(crate) mod model;
@@ -13,6 +14,8 @@ mod selection;
 mod text;
 
 use crate::plan::{Plan, Source};
+
+use body::Body;
 
 pub use selection::Selection;
 
@@ -85,12 +88,14 @@ impl Exposition {
         if !plan.fits(sources) {
             return false;
         }
+        let mut body = Body::new(out);
         match self.format {
-            Format::Text => text::render(plan, sources, &self.selection, out),
-            Format::OpenMetrics => openmetrics::render(plan, sources, &self.selection, self.created, out),
-            Format::Protobuf => protobuf::render(plan, sources, &self.selection, out),
-            Format::Json => json::render(plan, sources, &self.selection, out),
+            Format::Text => text::render(plan, sources, &self.selection, &mut body),
+            Format::OpenMetrics => openmetrics::render(plan, sources, &self.selection, self.created, &mut body),
+            Format::Protobuf => body.appending(|out| protobuf::render(plan, sources, &self.selection, out)),
+            Format::Json => body.appending(|out| json::render(plan, sources, &self.selection, out)),
         }
+        body.finish();
         true
     }
 }

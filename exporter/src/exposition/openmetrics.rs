@@ -1,11 +1,12 @@
 //! OpenMetrics text 1.0.0, as its strictest readers take it: <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
+use super::body::Body;
 use super::samples::{self, Style};
 use super::selection::{Selection, Wanted, families};
 use crate::plan::{Plan, Source};
 
 /// `created` adds the `_created` lines.
-pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, created: bool, out: &mut Vec<u8>) {
+pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, created: bool, out: &mut Body<'_>) {
     samples::reserve(plan, selection, out);
     for (planned, _) in families(plan, sources, selection) {
         let mut head = planned.openmetrics_head.as_slice();
@@ -15,5 +16,5 @@ pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, cre
             samples::block(plan, block, source, &wanted, Style { strict: true, created }, &mut head, out);
         }
     }
-    out.extend_from_slice(b"# EOF\n");
+    out.text(b"# EOF\n");
 }

@@ -3,9 +3,10 @@
 //! Called by `text.rs` and `openmetrics.rs` for each block of series. This is the exporter's hottest loop: it copies,
 //! formats, and looks at no name.
 
+use super::body::Body;
 use super::selection::{Selection, Wanted};
 use crate::distribution::plus;
-use crate::number::{push_f64, push_i64, push_u64};
+use crate::number::{WIDTH, write_f64, write_i64, write_millis, write_u64};
 use crate::plan::{Block, Op, Plan, Source, openmetrics_name};
 use crate::schema::{Family, Kind};
 use crate::{Series, Value};
@@ -28,7 +29,7 @@ pub(super) fn block(
     wanted: &Wanted<'_>,
     style: Style,
     head: &mut &[u8],
-    out: &mut Vec<u8>,
+    out: &mut Body<'_>,
 ) {
     let snapshot = &source.snapshot;
     let Some(family) = snapshot.schema.families.get(block.family) else { return };
@@ -43,9 +44,9 @@ pub(super) fn block(
     if let (Some(values), false, true) = (snapshot.integers(family), style.created, wanted.all()) {
         // Most of what there is, without a look at each one's kind.
         for (cell, prefix) in cells.iter().zip(lines.flatten()) {
-            writer.out.extend_from_slice(std::mem::take(head));
+            writer.head(head);
             let value = usize::try_from(*cell).ok().and_then(|cell| values.get(cell)).copied().unwrap_or(0);
-            writer.line(*prefix, |out| push_u64(out, value));
+            writer.line(*prefix, |out| write_u64(out, value));
         }
         return;
     }
@@ -54,19 +55,19 @@ pub(super) fn block(
             writer.skip(prefixes);
             continue;
         }
-        writer.out.extend_from_slice(std::mem::take(head));
+        writer.head(head);
         match (snapshot.value_at(family, *cell), prefixes) {
-            (Value::U64(value), [prefix]) => writer.line(*prefix, |out| push_u64(out, value)),
-            (Value::I64(value), [prefix]) => writer.line(*prefix, |out| push_i64(out, value)),
+            (Value::U64(value), [prefix]) => writer.line(*prefix, |out| write_u64(out, value)),
+            (Value::I64(value), [prefix]) => writer.line(*prefix, |out| write_i64(out, value)),
             (Value::F64(value), [prefix]) if plain || shows(family, value) => {
-                writer.line(*prefix, |out| push_f64(out, value));
+                writer.line(*prefix, |out| write_f64(out, value));
             }
             (Value::Histogram { buckets, sum }, _) => {
                 let has_sum = plain || (sum >= 0.0 && family.bounds.first().is_none_or(|bound| *bound >= 0.0));
                 writer.histogram(prefixes, &block.ops, buckets, has_sum.then_some(sum));
             }
             (Value::States(states), _) => writer.states(prefixes, &block.ops, states),
-            (Value::Info, [prefix]) => writer.line(*prefix, |out| out.push(b'1')),
+            (Value::Info, [prefix]) => writer.line(*prefix, |out| write_u64(out, 1)),
             _ => {
                 writer.skip(prefixes);
                 continue;
@@ -89,21 +90,27 @@ const fn counts(family: &Family) -> bool {
 }
 
 /// Writes lines one after the other, with the prefixes that follow each other in the arena.
-struct Writer<'a> {
+struct Writer<'a, 'b> {
     arena: &'a [u8],
     /// Where the next prefix begins.
     at: usize,
-    out: &'a mut Vec<u8>,
+    out: &'a mut Body<'b>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_> {
+    /// Writes the head, once.
     #[inline]
-    fn line(&mut self, prefix: u32, number: impl FnOnce(&mut Vec<u8>)) {
-        let end = self.at + prefix as usize;
-        self.out.extend_from_slice(&self.arena[self.at..end]);
-        self.at = end;
-        number(self.out);
-        self.out.push(b'\n');
+    fn head(&mut self, head: &mut &[u8]) {
+        if !head.is_empty() {
+            self.out.text(std::mem::take(head));
+        }
+    }
+
+    #[inline]
+    fn line(&mut self, prefix: u32, number: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
+        // Behind the last prefix there is a block more.
+        self.out.line(&self.arena[self.at..], prefix as usize, number);
+        self.at += prefix as usize;
     }
 
     fn skip(&mut self, prefixes: &[u32]) {
@@ -114,33 +121,32 @@ impl Writer<'_> {
     fn histogram(&mut self, prefixes: &[u32], ops: &[Op], buckets: &[u64], sum: Option<f64>) {
         // Buckets are counted upwards, each from where the one before ended.
         let (mut count, mut counted) = (0_u64, 0);
-        let mut up_to = |end: usize| {
-            let more = buckets.get(counted..end).unwrap_or_default();
-            count = more.iter().fold(count, |count, bucket| plus(count, *bucket));
-            counted = counted.max(end);
-            count
-        };
         for (prefix, op) in prefixes.iter().zip(ops) {
-            match (op, sum) {
-                (Op::Bucket(index), _) => {
-                    let count = up_to(*index as usize + 1);
-                    self.line(*prefix, |out| push_u64(out, count));
+            let end = match (op, sum) {
+                (Op::Bucket(index), _) => *index as usize + 1,
+                (Op::Sum, Some(sum)) => {
+                    self.line(*prefix, |out| write_f64(out, sum));
+                    continue;
                 }
-                (Op::Sum, Some(sum)) => self.line(*prefix, |out| push_f64(out, sum)),
                 // A count without a sum is refused, too.
-                (Op::Sum | Op::Count, None) => self.at += *prefix as usize,
-                _ => {
-                    let count = up_to(buckets.len());
-                    self.line(*prefix, |out| push_u64(out, count));
+                (Op::Sum | Op::Count, None) => {
+                    self.at += *prefix as usize;
+                    continue;
                 }
+                _ => buckets.len(),
+            };
+            while counted < end {
+                count = plus(count, buckets.get(counted).copied().unwrap_or(0));
+                counted += 1;
             }
+            self.line(*prefix, |out| write_u64(out, count));
         }
     }
 
     fn states(&mut self, prefixes: &[u32], ops: &[Op], states: u64) {
         for (prefix, op) in prefixes.iter().zip(ops) {
             let Op::State(bit) = op else { continue };
-            self.line(*prefix, |out| out.push(if states >> (*bit).min(63) & 1 == 1 { b'1' } else { b'0' }));
+            self.line(*prefix, |out| write_u64(out, states >> (*bit).min(63) & 1));
         }
     }
 
@@ -148,22 +154,17 @@ impl Writer<'_> {
     fn created(&mut self, family: &Family, series: &Series, prefixes: &[u32]) {
         let suffix = if family.kind == Kind::Counter { "" } else { "_count" };
         let last = self.at - prefixes.last().map_or(0, |prefix| *prefix as usize);
-        let labels = self.arena.get(last + family.name.len() + suffix.len()..self.at);
-        let (Some(labels), 1..) = (labels, series.created_realtime_ns) else { return };
-        self.out.extend_from_slice(openmetrics_name(family).as_bytes());
-        self.out.extend_from_slice(b"_created");
-        self.out.extend_from_slice(labels);
+        let start = last + family.name.len() + suffix.len();
+        let (Some(labels), 1..) = (self.arena.get(start..), series.created_realtime_ns) else { return };
+        self.out.text(openmetrics_name(family).as_bytes());
+        self.out.text(b"_created");
         let millis = series.created_realtime_ns / 1_000_000;
-        push_u64(self.out, millis / 1_000);
-        self.out.push(b'.');
-        let rest = millis % 1_000;
-        self.out.extend_from_slice(&[100, 10, 1].map(|place| b'0' + (rest / place % 10) as u8));
-        self.out.push(b'\n');
+        self.out.line(labels, self.at.saturating_sub(start), |out| write_millis(out, millis));
     }
 }
 
 /// Makes room for a whole body, as a first guess.
-pub(super) fn reserve(plan: &Plan, selection: &Selection, out: &mut Vec<u8>) {
+pub(super) fn reserve(plan: &Plan, selection: &Selection, out: &mut Body<'_>) {
     /// For a number and the line's end.
     const NUMBER: usize = 8;
     if selection.is_all() {

@@ -1,10 +1,11 @@
 //! Prometheus text format 0.0.4.
 
+use super::body::Body;
 use super::samples::{self, Style};
 use super::selection::{Selection, Wanted, families};
 use crate::plan::{Plan, Source};
 
-pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out: &mut Vec<u8>) {
+pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out: &mut Body<'_>) {
     samples::reserve(plan, selection, out);
     for (planned, _) in families(plan, sources, selection) {
         let mut head = planned.text_head.as_slice();

@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::Snapshot;
+use crate::exposition::body::BLOCK;
 use crate::exposition::protobuf::Labels;
 use crate::schema::Schema;
 
@@ -194,7 +195,7 @@ pub(crate) struct Block {
 /// ```
 #[derive(Debug)]
 pub struct Plan {
-    /// All prefixes, in the order of the lines.
+    /// All prefixes, in the order of the lines, and a block more.
     pub(crate) arena: Vec<u8>,
     /// The length of each line's prefix.
     pub(crate) prefixes: Vec<u32>,
@@ -230,6 +231,7 @@ impl Plan {
         for entries in &families {
             plan.family(sources, options, entries);
         }
+        plan.arena.resize(plan.arena.len() + BLOCK, 0);
         plan.arena.shrink_to_fit();
         plan.prefixes.shrink_to_fit();
         plan.cells.shrink_to_fit();
