@@ -19,7 +19,10 @@ pub fn faults(body: &Body, ours: bool) -> Vec<String> {
         if ours && !spelt && body.format != Format::Protobuf {
             fault(format!("{} is another spelling: {}", sample.text, sample.series));
         }
-        if !series.insert((&sample.name, sample.labels_but(""))) {
+        // An empty label is none.
+        let mut labels = sample.labels_but("");
+        labels.retain(|(_, value)| !value.is_empty());
+        if !series.insert((&sample.name, labels)) {
             fault(format!("the series stands twice: {}", sample.series));
         }
     }
@@ -236,6 +239,7 @@ mod tests {
         for (from, to, expected) in [
             ("n_total 1\n", "n_total 1\nn_total 1\n", "stands twice"),
             ("n_total 1\n", "n_total{b=\"1\",c=\"2\"} 1\nn_total{c=\"2\",b=\"1\"} 1\n", "stands twice"),
+            ("n_total 1\n", "n_total 1\nn_total{b=\"\"} 1\n", "stands twice"),
             ("n_total 1\n", "n_total{b=\"1\",b=\"2\"} 1\n", "no series"),
             ("n_total 1\n", "n_total{b=\"\\t\"} 1\n", "no series"),
             ("n_total 1\n", "n_total{b=\"1\",} 1\n", "no series"),

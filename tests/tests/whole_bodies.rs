@@ -44,7 +44,7 @@ const NAMES: [&str; 12] = [
 /// Two label names each, in more than one order.
 const LABELS: [[&str; 2]; 4] = [["a", "b"], ["b", "a"], ["a", "overflow"], ["app_x", "_"]];
 
-const VALUES: [&str; 6] = ["plain", "true", "\"", "\\", "a\nb \r", "},{ \"ü€😀"];
+const VALUES: [&str; 6] = ["", "true", "\"", "\\", "a\nb \r", "},{ \"ü€😀"];
 
 const NUMBERS: [f64; 8] = [0.0, -0.0, 1e300, 5e-324, -7.5, f64::INFINITY, f64::NAN, 1e6];
 
@@ -101,7 +101,10 @@ fn leasing<M: tachograph::Metric + 'static>(
         }
         for ((index, lease), value) in leases.iter_mut().enumerate().zip(VALUES) {
             if round.held >> index & 1 == 1 {
-                write(lease.get_or_insert_with(|| family.with([value, "true"])), NUMBERS[round.number]);
+                write(
+                    lease.get_or_insert_with(|| family.with([value, if value.is_empty() { "" } else { "true" }])),
+                    NUMBERS[round.number],
+                );
             }
         }
     })

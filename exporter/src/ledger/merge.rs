@@ -166,12 +166,14 @@ impl Merge {
     }
 }
 
-/// A label block with its labels by name: parts may have declared them in different orders, and the set is the same.
+/// A label block with its labels by name and without empty ones, which are none: parts may have declared them in different
+/// orders, or more of them, and the set is the same.
 fn sorted(block: &str) -> String {
-    let mut pairs: Vec<(&str, &str)> = label_block::pairs(block).collect();
-    if pairs.is_sorted() {
+    let all: Vec<(&str, &str)> = label_block::pairs(block).collect();
+    if all.is_sorted() && all.iter().all(|(_, value)| !value.is_empty()) {
         return block.to_owned();
     }
+    let mut pairs: Vec<_> = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     pairs.sort_unstable();
     let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     pairs.join(",")

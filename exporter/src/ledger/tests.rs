@@ -125,14 +125,17 @@ fn a_label_set_is_one_series_in_whichever_order_its_labels_are_and_keeps_its_pla
         (region, leases)
     };
     let first = start("first", ["b", "a"], &[["2", "9"], ["1", "1"]]);
-    let _second = start("second", ["a", "b"], &[["1", "1"], ["9", "2"], ["0", "0"]]);
+    // An empty label is none.
+    let _second = start("second", ["a", "b"], &[["1", "1"], ["9", "2"], ["0", "0"], ["", ""]]);
+    let third = folders.region("third", OnExisting::Archive);
+    served(&third).add(5);
     let block = |a: &str, b: &str| format!("a=\"{a}\",b=\"{b}\"");
-    let all = [(block("0", "0"), 1), (block("1", "1"), 2), (block("9", "2"), 2)];
+    let all = [(String::new(), 6), (block("0", "0"), 1), (block("1", "1"), 2), (block("9", "2"), 2)];
     assert_eq!(shown(&mut exporter), all);
     // What is folded is still the same series, where it was.
     drop(first);
     let _again = start("first", ["b", "a"], &[["1", "1"]]);
-    let all = [(block("0", "0"), 1), (block("1", "1"), 3), (block("9", "2"), 2)];
+    let all = [(String::new(), 6), (block("0", "0"), 1), (block("1", "1"), 3), (block("9", "2"), 2)];
     assert_eq!(shown(&mut exporter), all);
     assert_eq!(shown(&mut folders.exporter()), all);
 }
