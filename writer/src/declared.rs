@@ -57,6 +57,15 @@ impl Declared {
         )
     }
 
+    /// Whether an info has labels: it says nothing else.
+    pub(crate) const fn check_info(&self) -> Result<(), Broken> {
+        match (self.kind, self.labels, self.open) {
+            (Kind::Info, [], None) => Err("is an info without labels, which tells nothing: \
+                                           register it by `Region::info`, with what it tells, or take an `OpenFamily<Info, N>`"),
+            _ => Ok(()),
+        }
+    }
+
     /// How many series it has, an open family's overflow series included.
     pub(crate) const fn series(&self) -> u32 {
         match (self.open, self.settings.budget) {

@@ -286,6 +286,9 @@ impl Member {
         if let Err(rule) = family.check_durations(name.as_str()) {
             refuse("metric", name.as_str(), rule);
         }
+        if let Err(rule) = family.check_info() {
+            refuse("metric", name.as_str(), rule);
+        }
         if let Err(rule) = family.check_buckets() {
             refuse("metric", name.as_str(), rule);
         }

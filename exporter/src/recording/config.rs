@@ -81,6 +81,14 @@ impl RecorderConfig {
         if !self.tiers.is_sorted_by(|a, b| a.interval < b.interval && a.keep <= b.keep) {
             problems.push("--recorder.tiers: finer ones first, and none kept longer than a coarser one".to_owned());
         }
+        // One that is not there yet is made, and one that is gone for a while is waited for.
+        let there = self.directory.ancestors().find_map(|path| Some((path, path.metadata().ok()?)));
+        if let Some((path, _)) = there.filter(|(_, metadata)| !metadata.is_dir()) {
+            let (directory, path) = (self.directory.display(), path.display());
+            problems.push(format!(
+                "--recorder.dir {directory}: {path} is no directory; name one, or a path where one can be made"
+            ));
+        }
         if self.max_bytes < FEWEST_BYTES {
             problems.push(format!("--recorder.max-bytes {}: at least {FEWEST_BYTES} are needed", self.max_bytes));
         }
@@ -108,5 +116,29 @@ impl std::str::FromStr for Tier {
         };
         let (interval, keep) = text.split_once(':').ok_or_else(wrong)?;
         Ok(Self { interval: span(interval).ok_or_else(wrong)?, keep: span(keep).ok_or_else(wrong)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_where_no_directory_can_be_is_a_problem_and_one_that_is_still_to_be_made_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let problems = |path: PathBuf| RecorderConfig::new(path).problems();
+        for there in [folder.path().to_owned(), folder.path().join("a/b"), "a/relative/one".into()] {
+            assert_eq!(problems(there), [""; 0]);
+        }
+        for path in [file.clone(), file.join("below")] {
+            let said = problems(path.clone()).remove(0);
+            assert!(said.starts_with(&format!(
+                "--recorder.dir {}: {} is no directory",
+                path.display(),
+                file.display()
+            )));
+        }
     }
 }
