@@ -46,6 +46,13 @@ fn labelled(name: &str) -> FamilySpec<'_> {
 /// Texts and names.
 fn texts() -> Region {
     let mut region = Region::new("texts");
+    // Host, version and executable, of which one is no UTF-8.
+    for (len_at, at, text) in
+        [(200, 376, &b"ho\"st\\\n\0"[..]), (204, 440, "\u{1b}[31m\u{2028}".as_bytes()), (208, 504, b"/bin/\xff\r")]
+    {
+        region.bytes[len_at..len_at + 4].copy_from_slice(&(text.len() as u32).to_le_bytes());
+        region.bytes[at..at + text.len()].copy_from_slice(text);
+    }
     let blocks = VALUES.map(|value| format!("l=\"{}\"", escaped(value)));
     let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
     region.family(&FamilySpec { blocks: &blocks, ..labelled("app_texts_total") });
@@ -223,6 +230,11 @@ fn every_reader_takes_every_body_and_reads_what_the_files_say() {
             // Of an empty value the readers make a label all the same.
             assert!(value("texts", "app_texts_total", &[("l", text)]).is_some(), "{format}: {text:?}");
         }
+        let info =
+            said.samples.keys().find(|series| series.starts_with("tacho_region_info{") && series.contains("\"texts\""));
+        let info = info.expect("what the header says");
+        // Control characters, and what is no text, are shown as such.
+        assert!(info.contains("\"host\": String(\"ho\\\"st\\\\\u{fffd}\u{fffd}\")"), "{format}: {info}");
         let named = |part: &str| said.samples.keys().filter(|series| series.starts_with(part)).count();
         // What can be no label is no state set; the others have both states.
         for name in ["__name__", "a:mode", "le", "quantile"] {

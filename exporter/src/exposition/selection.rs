@@ -1,45 +1,47 @@
 //! Which families of which regions a scraper asked for: `?name[]=` and `?region=`.
 //!
-//! Applied while a plan is rendered, so that a scraper which wants a part costs no plan of its own.
+//! Applied while a plan is rendered, so that a scraper which wants a part costs no plan of its own. A scraper may name
+//! thousands: what each family or block is asked costs a look-up, not a walk through them.
+
+use std::collections::{BTreeSet, HashSet};
 
 use crate::label_block;
 use crate::plan::{Plan, Source, openmetrics_name};
 use crate::schema::{Family, Kind};
 
-/// Names of families and of regions. An empty list is no restriction.
+/// Names of families and of regions. Where there are none, there is no restriction.
 ///
 /// ```
 /// use tachograph_exporter::exposition::Selection;
 /// assert!(Selection::default().is_all());
-/// let some = Selection { regions: vec!["mc-0".into()], names: vec!["mc_meetings_active".into()] };
+/// let some = Selection { regions: ["mc-0".into()].into(), names: ["mc_meetings_active".into()].into() };
 /// assert!(!some.is_all());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Selection {
     /// Names of regions. Of the exporter's own metrics those are left that are about one of these regions.
-    pub regions: Vec<String>,
+    pub regions: BTreeSet<String>,
     /// Names of families, or of their samples.
-    pub names: Vec<String>,
+    pub names: BTreeSet<String>,
 }
 
 impl Selection {
     /// Whether nothing is left out.
     #[must_use]
-    pub const fn is_all(&self) -> bool {
+    pub fn is_all(&self) -> bool {
         self.regions.is_empty() && self.names.is_empty()
     }
 
     /// Whether a family is wanted, by its name, the name of one of its samples, or what OpenMetrics calls it.
     pub(crate) fn wants_family(&self, family: &Family) -> bool {
-        let is_called = |name: &String| {
-            let suffixes: &[&str] = match family.kind {
-                Kind::HistogramBounds | Kind::HistogramExponential => &["_bucket", "_sum", "_count"],
-                _ => &[],
-            };
-            let rest = name.strip_prefix(family.name.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || suffixes.contains(&rest)) || name == openmetrics_name(family)
+        let suffixes: &[&str] = match family.kind {
+            Kind::HistogramBounds | Kind::HistogramExponential => &["_bucket", "_sum", "_count"],
+            _ => &[],
         };
-        self.names.is_empty() || self.names.iter().any(is_called)
+        self.names.is_empty()
+            || self.names.contains(&family.name)
+            || self.names.contains(openmetrics_name(family))
+            || suffixes.iter().any(|suffix| self.names.contains(&format!("{}{suffix}", family.name)))
     }
 
     /// Whether all series of a source are wanted, none of them, or some (`None`), of which [`Selection::wants_labels`]
@@ -54,21 +56,20 @@ impl Selection {
     /// Whether a series of the exporter's own is about a wanted region, by its label block.
     pub(crate) fn wants_labels(&self, block: &str) -> bool {
         let region = label_block::value(block, crate::plan::REGION_LABEL);
-        region.is_some_and(|region| self.regions.iter().any(|wanted| wanted == region))
+        region.is_some_and(|region| self.regions.contains(region))
     }
 
     /// The regions it names that are in none of the sources and that the exporter says nothing about.
     #[must_use]
     pub fn unknown_regions<'a>(&'a self, sources: &[Source]) -> Vec<&'a str> {
-        let told = |name: &str| {
-            sources.iter().any(|source| {
-                let series = || source.snapshot.schema.series.iter();
-                (source.labelled && source.snapshot.region.name == name)
-                    || (!source.labelled
-                        && series().any(|one| label_block::value(&one.labels, crate::plan::REGION_LABEL) == Some(name)))
-            })
-        };
-        self.regions.iter().map(String::as_str).filter(|name| !told(name)).collect()
+        let told = sources.iter().flat_map(|source| {
+            let named = source.labelled.then_some(source.snapshot.region.name.as_str());
+            let own = if source.labelled || self.regions.is_empty() { &[] } else { &source.snapshot.schema.series[..] };
+            let about = own.iter().filter_map(|one| label_block::value(&one.labels, crate::plan::REGION_LABEL));
+            named.into_iter().chain(about)
+        });
+        let told: HashSet<&str> = told.collect();
+        self.regions.iter().map(String::as_str).filter(|name| !told.contains(name)).collect()
     }
 }
 
