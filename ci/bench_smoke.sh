@@ -33,6 +33,7 @@ expected=$(
     wanted render_openmetrics "1k 10k" "memcpy prefix_itoa prometheus-client"
     wanted render_protobuf "1k 10k" memcpy
     wanted scrape_read "1k 10k" memcpy
+    wanted merge_8x10k "tmpfs disk disk_1000_dead" "sum_of_renders memcpy prometheus"
     wanted sampled "throughput_1s throughput_50ms cpu_1s cpu_50ms p999_1s p999_50ms" unsampled
     wanted sampled "reader_1s reader_50ms" none
     wanted recorder "tick_mostly_idle tick_mixed" none

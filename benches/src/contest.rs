@@ -25,22 +25,29 @@ impl Effort {
 pub(crate) struct Contestant {
     name: &'static str,
     turn: Box<dyn FnMut(u64) -> Duration>,
+    /// Fewest operations of a turn.
+    least: u64,
 }
 
 impl Contestant {
     /// `turn` does that many operations, proves that they had their effect, and says how long they took.
     pub(crate) fn new(name: &'static str, turn: impl FnMut(u64) -> Duration + 'static) -> Self {
-        Self { name, turn: Box::new(turn) }
+        Self { name, turn: Box::new(turn), least: 1_000 }
+    }
+
+    /// One whose operation is long: it does one, and says how long that took. What it does before and after is not timed.
+    pub(crate) fn long(name: &'static str, mut once: impl FnMut() -> Duration + 'static) -> Self {
+        Self { least: 1, ..Self::new(name, move |operations| (0..operations).map(|_| once()).sum()) }
     }
 
     /// How many operations take about as long as a turn should. Warms caches, the branch predictor and the core's clock.
     fn calibrate(&mut self, effort: Effort) -> u64 {
-        let mut operations = 1_000;
+        let mut operations = self.least;
         loop {
             let took = (self.turn)(operations);
             if took * 4 >= effort.turn || operations >= 1 << 30 {
                 let scale = effort.turn.as_secs_f64() / took.as_secs_f64().max(1e-9);
-                return ((operations as f64 * scale) as u64).max(1_000);
+                return ((operations as f64 * scale) as u64).max(self.least);
             }
             operations *= 4;
         }

@@ -14,6 +14,7 @@ mod histogram_bounds_f64;
 mod histogram_duration_ns;
 mod histogram_exponential_f64;
 mod inputs;
+mod merge;
 mod modes;
 mod note;
 mod render;
@@ -30,7 +31,7 @@ use tachograph_benches::recorder::{self, Load};
 /// A row: its name, and what makes its lines.
 type Row = (&'static str, fn(Effort) -> Vec<Line>);
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 21] = [
     ("counter_inc", counter_inc::lines),
     ("closed_label_inc", closed_label_inc::lines),
     ("gauge_set", gauge_set::lines),
@@ -45,6 +46,7 @@ const ROWS: [Row; 20] = [
     ("render_openmetrics", render::openmetrics),
     ("render_protobuf", render::protobuf),
     ("scrape_read", render::read),
+    ("merge_8x10k", merge::lines),
     ("sampled", sampled::lines),
     ("recorder", recorder_lines),
     ("start", start::start),

@@ -20,7 +20,7 @@ use crate::inputs::BOUNDS;
 use crate::render_peers;
 use crate::start::{Digit, Hundred, Ten};
 
-type Labels = (Hundred, Ten, Digit);
+pub(crate) type Labels = (Hundred, Ten, Digit);
 
 /// Lanes that hold values, the shared one among them.
 const LANES: usize = 8;

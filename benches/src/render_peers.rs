@@ -13,6 +13,11 @@ fn values() -> impl Iterator<Item = [&'static str; 3]> {
 }
 
 pub(crate) fn prometheus(lines: usize) -> Contestant {
+    renderer("prometheus", lines, prometheus_body(lines))
+}
+
+/// What gathers and encodes so many counters, and says how many bytes that gave.
+pub(crate) fn prometheus_body(lines: usize) -> impl FnMut() -> usize + 'static {
     let registry = prometheus::Registry::new();
     for index in 0..lines / FAMILY {
         let opts = prometheus::Opts::new(format!("bench_{index}_total"), "Raised by a bench");
@@ -20,7 +25,7 @@ pub(crate) fn prometheus(lines: usize) -> Contestant {
         values().for_each(|values| family.with_label_values(&values).inc_by(86_415));
         registry.register(Box::new(family)).expect("a new name");
     }
-    encoder(registry, lines)
+    encode(registry)
 }
 
 pub(crate) fn prometheus_histograms(series: usize) -> Contestant {
@@ -31,16 +36,17 @@ pub(crate) fn prometheus_histograms(series: usize) -> Contestant {
         values().for_each(|values| (0..12).for_each(|n| family.with_label_values(&values).observe(f64::from(n) / 4.0)));
         registry.register(Box::new(family)).expect("a new name");
     }
-    encoder(registry, series.div_ceil(FAMILY) * FAMILY * crate::render::HISTOGRAM_LINES)
+    let lines = series.div_ceil(FAMILY) * FAMILY * crate::render::HISTOGRAM_LINES;
+    renderer("prometheus", lines, encode(registry))
 }
 
-fn encoder(registry: prometheus::Registry, lines: usize) -> Contestant {
+fn encode(registry: prometheus::Registry) -> impl FnMut() -> usize + 'static {
     let mut out = String::new();
-    renderer("prometheus", lines, move || {
+    move || {
         out.clear();
         prometheus::TextEncoder::new().encode_utf8(&registry.gather(), &mut out).expect("it encodes");
         out.len()
-    })
+    }
 }
 
 type ClientLabels = [(&'static str, &'static str); 3];

@@ -185,6 +185,13 @@ impl RegionReader {
         }
     }
 
+    /// The directory that it stands in, or stood in before it was archived.
+    #[cfg(feature = "server")]
+    pub(crate) fn place(&self) -> Option<&Path> {
+        let directory = self.path().parent()?;
+        if directory.file_name().is_some_and(|name| name == "archive") { directory.parent() } else { Some(directory) }
+    }
+
     /// The words of what it carries on of its predecessor; none where the file was cut.
     #[cfg(feature = "server")]
     pub(crate) fn carried(&self) -> Vec<u64> {

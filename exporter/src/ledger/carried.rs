@@ -10,6 +10,7 @@ use tachograph_layout::{CarriedEntry, Kind, Number, carried_entries, exponential
 
 use super::folded::total;
 use super::merge::shape;
+use super::picture::is_sound;
 use crate::schema::{Family, Schema};
 use crate::snapshot::cells_of;
 use crate::{RegionInfo, Snapshot, label_block};
@@ -59,10 +60,6 @@ fn family(entry: &CarriedEntry<'_>) -> Option<Family> {
     family.schema = record.schema;
     family.range = (f64::from_bits(record.range_lower), f64::from_bits(record.range_upper));
     family.created_realtime_ns = record.created_realtime_ns;
-    let sound = label_block::is_metric_name(entry.name)
-        && family.label_names.iter().all(|name| label_block::is_label_name(name))
-        && family.scale.is_finite()
-        && family.scale > 0.0;
     if kind == Kind::HistogramExponential {
         let (lower, upper) = family.range;
         let (first, last) = exponential_buckets(family.schema, lower, upper)?;
@@ -72,6 +69,5 @@ fn family(entry: &CarriedEntry<'_>) -> Option<Family> {
         let raw = |bits: u64| if number == Number::F64 { f64::from_bits(bits) } else { bits as f64 };
         family.bounds = entry.bounds.iter().map(|bits| family.shown(raw(*bits))).collect();
     }
-    let ascending = family.bounds.is_sorted_by(|a, b| a < b) && family.bounds.iter().all(|bound| bound.is_finite());
-    (sound && ascending).then_some(family)
+    is_sound(&family).then_some(family)
 }

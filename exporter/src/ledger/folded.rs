@@ -1,120 +1,112 @@
-//! The totals of all regions that are gone, as one set, and which regions those were.
+//! The totals of all regions that are gone, as one set.
 //!
-//! Called by `ledger/mod.rs`. Counters and histograms only: levels die with their region. The set is bounded in series, the
-//! list of regions in length; a region that is too old to be on the list is never folded, so nothing counts twice.
+//! Called by `ledger/mod.rs`. Counters and histograms only: levels die with their region. The set is bounded in series. It
+//! knows what changed since it was last written, so that a death costs what died, and not what is gone already.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::gone::{Gone, Identity};
 use super::merge::{combine, shape};
+use super::picture::{identity, picture, put_identity, put_picture};
+use crate::recording::wire::{Cursor, Malformed, put};
 use crate::schema::{Family, Kind, Schema, Series};
 use crate::snapshot::cells_of;
 use crate::{RegionInfo, Snapshot};
 
 /// Series of the set at most.
 const MOST_SERIES: usize = 200_000;
-/// Regions that are remembered one by one.
-const MOST_REGIONS: usize = 10_000;
-
-/// A region, by what tells whether another one carries its totals on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) uuid: [u8; 16],
-    pub(crate) name: String,
-    /// When the first region of its lineage was built: adopters keep it.
-    pub(crate) lineage_ns: u64,
-    /// Adoptions since.
-    pub(crate) restarts: u64,
-    pub(crate) created_ns: u64,
-}
-
-impl Identity {
-    /// Whether this region's totals hold those of the other: it continues it, itself or by way of others.
-    pub(crate) fn carries(&self, other: &Self) -> bool {
-        self.name == other.name && self.lineage_ns == other.lineage_ns && self.restarts > other.restarts
-    }
-}
 
 /// Whether totals of this kind outlive their region.
 pub(crate) const fn is_total(kind: Kind) -> bool {
     matches!(kind, Kind::Counter | Kind::HistogramBounds | Kind::HistogramExponential)
 }
 
-/// Series of one family by label block: when each was first registered, and its cells.
-type Sets = BTreeMap<String, (u64, Vec<u64>)>;
+/// The series of one family.
+#[derive(Debug)]
+struct Totals {
+    family: Family,
+    /// By label block.
+    sets: BTreeMap<String, Set>,
+    /// Label blocks of those that changed since they were last written.
+    changed: Vec<String>,
+}
+
+/// One series.
+#[derive(Debug)]
+struct Set {
+    /// When it was first registered.
+    created: u64,
+    cells: Vec<u64>,
+    changed: bool,
+}
 
 /// The set.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
-    families: BTreeMap<String, (Family, Sets)>,
+    families: BTreeMap<String, Totals>,
     series: usize,
-    pub(crate) regions: Vec<Identity>,
-    /// Nothing built before is folded any more, unless it is known otherwise.
-    pub(crate) floor_ns: u64,
+    /// Whose totals they are.
+    pub(crate) regions: Gone,
     /// Series that found no room.
     pub(crate) left_out: u64,
-    /// Regions folded so far.
-    pub(crate) count: u64,
+    changed: bool,
+    /// The structure of the picture, until a series comes.
+    schema: Option<Arc<Schema>>,
     picture: Option<Arc<Snapshot>>,
 }
 
 impl Folded {
-    /// Whether a dead region is in the set, by itself or by one that carries it; or may be.
-    pub(crate) fn holds(&self, region: &Identity) -> bool {
-        region.created_ns < self.floor_ns
-            || self.regions.iter().any(|folded| folded.uuid == region.uuid || folded.carries(region))
-    }
-
-    /// Whether the set holds what this region carries on: it would count twice.
-    pub(crate) fn holds_predecessor_of(&self, region: &Identity) -> bool {
-        self.regions.iter().any(|folded| region.carries(folded))
-    }
-
-    /// Remembers a region as folded.
-    pub(crate) fn remember(&mut self, region: Identity) {
-        self.count = self.count.saturating_add(1);
-        self.regions.push(region);
-        if self.regions.len() > MOST_REGIONS {
-            self.regions.sort_by_key(|region| region.created_ns);
-            let over = self.regions.len() - MOST_REGIONS;
-            for gone in self.regions.drain(..over) {
-                self.floor_ns = self.floor_ns.max(gone.created_ns.saturating_add(1));
-            }
-        }
-    }
-
     /// Adds the totals of a picture.
     pub(crate) fn add(&mut self, picture: &Snapshot) {
-        for family in &picture.schema.families {
-            for place in family.series.clone() {
-                if let Some(series) = picture.schema.series.get(place) {
-                    self.add_series(family, series, &picture.lane);
-                }
-            }
+        for (family, all) in families(picture) {
+            self.put_all(family, all.iter().map(|series| (series, picture)), |family, from, into| {
+                combine(family, false, from, into);
+            });
         }
     }
 
-    /// Adds one series.
-    pub(crate) fn add_series(&mut self, family: &Family, series: &Series, lane: &[u64]) {
+    /// Adds some series of one family.
+    fn add_series<'a>(&mut self, family: &Family, all: impl IntoIterator<Item = (&'a Series, &'a Snapshot)>) {
+        self.put_all(family, all, |family, from, into| combine(family, false, from, into));
+    }
+
+    fn put_all<'a>(
+        &mut self,
+        family: &Family,
+        all: impl IntoIterator<Item = (&'a Series, &'a Snapshot)>,
+        put: impl Fn(&Family, &[u64], &mut [u64]),
+    ) {
         let cells = cells_of(family);
-        let at = series.cell as usize;
-        let Some(from) = lane.get(at..at.saturating_add(cells)).filter(|_| is_total(family.kind)) else { return };
+        let totals = self.families.entry(shape(family)).or_insert_with(|| Totals {
+            family: Family { series: 0..0, ..family.clone() },
+            sets: BTreeMap::new(),
+            changed: Vec::new(),
+        });
+        self.changed = true;
         self.picture = None;
-        let (_, sets) = self
-            .families
-            .entry(shape(family))
-            .or_insert_with(|| (Family { series: 0..0, ..family.clone() }, BTreeMap::new()));
-        if !sets.contains_key(&series.labels) {
-            if self.series >= MOST_SERIES {
-                self.left_out = self.left_out.saturating_add(1);
-                return;
+        for (series, picture) in all {
+            let at = series.cell as usize;
+            let Some(from) = picture.lane.get(at..at.saturating_add(cells)) else { continue };
+            if !totals.sets.contains_key(&series.labels) {
+                if self.series >= MOST_SERIES {
+                    self.left_out = self.left_out.saturating_add(1);
+                    continue;
+                }
+                self.series += 1;
+                self.schema = None;
+                let new = Set { created: series.created_realtime_ns, cells: vec![0; cells], changed: false };
+                totals.sets.insert(series.labels.clone(), new);
             }
-            self.series += 1;
-            sets.insert(series.labels.clone(), (series.created_realtime_ns, vec![0; cells]));
-        }
-        if let Some((created, into)) = sets.get_mut(&series.labels) {
-            *created = (*created).min(series.created_realtime_ns);
-            combine(family, false, from, into);
+            let Some(set) = totals.sets.get_mut(&series.labels) else { continue };
+            if series.created_realtime_ns < set.created {
+                set.created = series.created_realtime_ns;
+                self.schema = None;
+            }
+            if !std::mem::replace(&mut set.changed, true) {
+                totals.changed.push(series.labels.clone());
+            }
+            put(family, from, &mut set.cells);
         }
     }
 
@@ -123,19 +115,95 @@ impl Folded {
         if let Some(picture) = &self.picture {
             return Arc::clone(picture);
         }
-        let (mut schema, mut lane) = (Schema::default(), Vec::new());
-        for (family, sets) in self.families.values() {
-            let (index, start) = (schema.families.len(), schema.series.len());
-            for (labels, (created, cells)) in sets {
-                schema.series.push(total(index, labels.clone(), *created, lane.len(), cells.len()));
-                lane.extend_from_slice(cells);
-            }
-            schema.families.push(Family { series: start..schema.series.len(), ..family.clone() });
-        }
-        let region = RegionInfo::default();
-        let picture = Arc::new(Snapshot { region, schema: Arc::new(schema), lane, shared: Vec::new() });
-        Arc::clone(self.picture.insert(picture))
+        let lane = self.families.values().flat_map(|totals| totals.sets.values()).flat_map(|set| &set.cells).copied();
+        let lane: Vec<u64> = lane.collect();
+        let families = &self.families;
+        let schema = self.schema.get_or_insert_with(|| {
+            let all = families.values().map(|totals| (&totals.family, totals.sets.iter()));
+            Arc::new(schema_of(all))
+        });
+        let (region, schema) = (RegionInfo::default(), Arc::clone(schema));
+        Arc::clone(self.picture.insert(Arc::new(Snapshot { region, schema, lane, shared: Vec::new() })))
     }
+
+    /// Whether something changed since [`Folded::is_written`].
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed || !self.regions.fresh().is_empty()
+    }
+
+    /// All that it is, is on disk.
+    pub(crate) fn is_written(&mut self) {
+        self.changed = false;
+        self.regions.is_written();
+        for totals in self.families.values_mut().filter(|totals| !totals.changed.is_empty()) {
+            for labels in totals.changed.drain(..) {
+                if let Some(set) = totals.sets.get_mut(&labels) {
+                    set.changed = false;
+                }
+            }
+        }
+    }
+
+    /// Appends all of it.
+    pub(crate) fn put_whole(&mut self, out: &mut Vec<u8>) {
+        let picture = self.picture();
+        self.put(out, self.regions.all(), &picture);
+    }
+
+    /// Appends what changed: the series that did, as they are now.
+    pub(crate) fn put_changed(&self, out: &mut Vec<u8>) {
+        let changed = self.families.values().filter(|totals| !totals.changed.is_empty()).map(|totals| {
+            let sets = totals.changed.iter().filter_map(|labels| totals.sets.get_key_value(labels));
+            (&totals.family, sets)
+        });
+        let lane = changed.clone().flat_map(|(_, sets)| sets).flat_map(|(_, set)| &set.cells).copied().collect();
+        let schema = Arc::new(schema_of(changed));
+        let picture = Snapshot { region: RegionInfo::default(), schema, lane, shared: Vec::new() };
+        self.put(out, self.regions.fresh(), &picture);
+    }
+
+    fn put(&self, out: &mut Vec<u8>, regions: &[Identity], picture: &Snapshot) {
+        [self.left_out, self.regions.count, self.regions.floor_ns].into_iter().for_each(|word| put(out, word));
+        put(out, regions.len() as u64);
+        regions.iter().for_each(|region| put_identity(out, region));
+        put_picture(out, picture);
+    }
+
+    /// Takes what was appended, whole or changed.
+    pub(crate) fn read(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Malformed> {
+        let (left_out, count, floor_ns) = (cursor.number()?, cursor.number()?, cursor.number()?);
+        for _ in 0..cursor.count(16)? {
+            self.regions.remember(identity(cursor)?);
+        }
+        let picture = picture(cursor)?;
+        for (family, all) in families(&picture) {
+            self.put_all(family, all.iter().map(|series| (series, &picture)), |_, from, into| {
+                into.copy_from_slice(from);
+            });
+        }
+        (self.left_out, self.regions.count, self.regions.floor_ns) = (left_out, count, floor_ns);
+        Ok(())
+    }
+}
+
+/// The structure of totals that stand one behind the other.
+fn schema_of<'a, S: Iterator<Item = (&'a String, &'a Set)>>(families: impl Iterator<Item = (&'a Family, S)>) -> Schema {
+    let (mut schema, mut at) = (Schema::default(), 0);
+    for (index, (family, sets)) in families.enumerate() {
+        let start = schema.series.len();
+        for (labels, set) in sets {
+            schema.series.push(total(index, labels.clone(), set.created, at, set.cells.len()));
+            at += set.cells.len();
+        }
+        schema.families.push(Family { series: start..schema.series.len(), ..family.clone() });
+    }
+    schema
+}
+
+/// The families of totals in a picture, with their series.
+fn families(picture: &Snapshot) -> impl Iterator<Item = (&Family, &[Series])> {
+    let totals = picture.schema.families.iter().filter(|family| is_total(family.kind));
+    totals.map(|family| (family, picture.schema.series.get(family.series.clone()).unwrap_or_default()))
 }
 
 /// A series of totals.
@@ -165,37 +233,41 @@ pub(crate) fn totals_of(picture: &Snapshot) -> Snapshot {
 pub(crate) fn settle(folded: &mut Folded, before: &[Arc<Snapshot>], now: &[Arc<Snapshot>]) {
     let same = before.len() == now.len()
         && before.iter().zip(now).all(|(before, now)| Arc::ptr_eq(&before.schema, &now.schema));
-    let mut shown: HashMap<(String, &str), &[u64]> = HashMap::new();
+    // The cells of each series that is shown now, by the shape of its family and its labels.
+    let mut shown: HashMap<String, HashMap<&str, &[u64]>> = HashMap::new();
     if !same {
         for picture in now {
-            for (family, series, cells) in totals(picture) {
-                shown.insert((shape(family), series.labels.as_str()), cells);
+            for (family, all) in families(picture) {
+                let into = shown.entry(shape(family)).or_default();
+                into.extend(all.iter().filter_map(|one| Some((one.labels.as_str(), cells(picture, family, one)?))));
             }
         }
     }
     for (index, picture) in before.iter().enumerate() {
-        for (family, series, cells) in totals(picture) {
-            let now = if same {
-                let at = series.cell as usize;
-                now.get(index).and_then(|now| now.lane.get(at..at + cells.len()))
-            } else {
-                shown.get(&(shape(family), series.labels.as_str())).copied()
-            };
-            if now.is_none_or(|now| fell(family, cells, now)) {
-                folded.add_series(family, series, &picture.lane);
+        for (family, all) in families(picture) {
+            let now = now.get(index).filter(|_| same);
+            let shown = if same { None } else { shown.get(&shape(family)) };
+            let mut lost = all.iter().filter(|series| {
+                let Some(before) = cells(picture, family, series) else { return false };
+                let now = match now {
+                    Some(now) => cells(now, family, series),
+                    None => shown.and_then(|shown| shown.get(series.labels.as_str()).copied()),
+                };
+                now.is_none_or(|now| fell(family, before, now))
+            });
+            if let Some(first) = lost.next() {
+                let lost = std::iter::once(first).chain(lost);
+                folded.add_series(family, lost.map(|series| (series, picture.as_ref())));
             }
         }
     }
 }
 
-fn totals(picture: &Snapshot) -> impl Iterator<Item = (&Family, &Series, &[u64])> {
-    picture.schema.families.iter().filter(|family| is_total(family.kind)).flat_map(move |family| {
-        let cells = cells_of(family);
-        picture.schema.series.get(family.series.clone()).unwrap_or_default().iter().filter_map(move |series| {
-            let at = series.cell as usize;
-            Some((family, series, picture.lane.get(at..at.saturating_add(cells))?))
-        })
-    })
+/// The cells of a series of totals.
+#[inline]
+fn cells<'a>(picture: &'a Snapshot, family: &Family, series: &Series) -> Option<&'a [u64]> {
+    let at = series.cell as usize;
+    picture.lane.get(at..at.saturating_add(cells_of(family)))
 }
 
 fn fell(family: &Family, before: &[u64], now: &[u64]) -> bool {

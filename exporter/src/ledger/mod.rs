@@ -1,6 +1,6 @@
 //! Regions added up: `serve --merge`, and the ledger that keeps the totals of those that are gone.
 //!
-//! Called by `serve/scrape.rs`, under its lock, once a scrape and once a second between. Each region counts once, by its
+//! Called by `serve/scrape.rs`, under its lock, once a scrape and twice a second between. Each region counts once, by its
 //! uuid, in one of three places: as it is shown now (living, or dead in its place, which its successor may still continue);
 //! as it was last seen (out of its place since a short while, or not readable); or folded into one set with all that are
 //! gone. A region that is carried on by an adopter counts in that one. What is served is on disk before: after a kill at any
@@ -10,22 +10,32 @@
 //! damaged stays at what was last seen of it whole; a total that falls counts as one that began anew.
 
 mod carried;
+mod content;
 mod file;
+#[cfg(test)]
+mod file_tests;
 mod folded;
+mod gone;
 mod merge;
+mod picture;
+mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use file::Content;
-use folded::{Folded, Identity, settle, totals_of};
+use content::{Content, OnFile, Stands};
+use file::Book;
+use folded::{Folded, settle};
+use gone::Identity;
 use merge::{Merge, Part};
+use standing::{Standing, identity, last_values};
 
-use crate::{Directories, RegionReader, Snapshot, Verdict};
+use crate::{Directories, RegionReader, Snapshot};
 
 /// The file in the recorder's directory.
 const FILE: &str = "merge.ledger";
@@ -34,6 +44,10 @@ const FILE: &str = "merge.ledger";
 const ASIDE: Duration = Duration::from_secs(60);
 /// Regions out of their place that are kept apart at most.
 const MOST_ASIDE: usize = 1_000;
+/// How long after the file could not be made anew before there was need it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+/// Files that could not be read that are kept beside at most.
+const MOST_UNREADABLE: u32 = 9;
 
 /// The ledger, and how its regions add up.
 #[derive(Debug)]
@@ -44,32 +58,31 @@ pub(crate) struct Ledger {
     merge: Merge,
     /// Archived files that need not be opened again.
     known: HashSet<PathBuf>,
-    /// Checksum of what is on disk.
-    on_disk: Option<u32>,
+    /// The file, once this exporter wrote it, and what it holds.
+    book: Option<Book>,
+    on_file: OnFile,
+    /// What stood in the file's place can't be read, and could not be put aside yet.
+    in_the_way: bool,
+    /// When the file is made anew before there is need, at the earliest.
+    tidy_from: Instant,
     /// What was last served, once it was durable.
     served: Option<Arc<Snapshot>>,
     said: bool,
 }
 
-/// A region that counts by itself.
-#[derive(Debug)]
-struct Standing {
-    identity: Identity,
-    /// Held open: its last values can be read when its file is gone.
-    reader: Option<Arc<RegionReader>>,
-    /// What it shows, and what it carries on beside.
-    pictures: Vec<Arc<Snapshot>>,
-    alive: bool,
-    /// Since when it is not in its place.
-    aside: Option<Instant>,
-}
-
 /// A region in its place.
 pub(crate) struct InPlace {
     pub(crate) reader: Arc<RegionReader>,
-    /// Its values, where it lives; `None` also where it can't be read now.
-    pub(crate) living: Option<Arc<Snapshot>>,
-    pub(crate) readable: bool,
+    pub(crate) now: Now,
+}
+
+/// What becomes of a region in its place.
+pub(crate) enum Now {
+    /// It lives, with these values; `None` where only a new one need be read.
+    Lives(Option<Arc<Snapshot>>),
+    Dead,
+    /// It can't be read now.
+    Unreadable,
 }
 
 /// How the ledger is doing.
@@ -85,29 +98,40 @@ impl Ledger {
     /// Goes on from the ledger in this directory.
     pub(crate) fn open(directory: &Path) -> Self {
         let path = directory.join(FILE);
-        let content = file::read(&path).unwrap_or_else(|error| {
-            let aside = path.with_extension("ledger.unreadable");
-            let moved = std::fs::rename(&path, &aside).is_ok();
-            tracing::error!(path = %path.display(), %error, aside = %aside.display(), moved,
-                "the ledger of merged totals can't be read: put aside; totals begin anew from the regions that are there");
-            None
-        });
+        let (content, in_the_way) = match read(&path) {
+            Ok(content) => (content, false),
+            Err(error) => {
+                let aside = put_aside(&path);
+                tracing::error!(path = %path.display(), %error, ?aside,
+                    "the ledger of merged totals can't be read: put aside; totals begin anew from the regions that are there");
+                (None, aside.is_err())
+            }
+        };
+        let known = content.is_some();
         let Content { folded, standing } = content.unwrap_or_default();
         let now = Instant::now();
-        let stands = |(identity, pictures): (Identity, _)| {
-            let uuid = identity.uuid;
+        let stands = |(uuid, (identity, pictures)): (_, (_, Vec<Snapshot>))| {
+            let pictures = pictures.into_iter().map(Arc::new).collect();
             (uuid, Standing { identity, reader: None, pictures, alive: false, aside: Some(now) })
         };
-        Self {
+        let mut ledger = Self {
             path,
             folded,
             standing: standing.into_iter().map(stands).collect(),
             merge: Merge::default(),
             known: HashSet::new(),
-            on_disk: None,
+            book: None,
+            on_file: OnFile::default(),
+            in_the_way,
+            tidy_from: now,
             served: None,
             said: false,
+        };
+        if known {
+            // Where nothing can be written, this is what was.
+            ledger.served = ledger.sum(&mut Vec::new()).map(Arc::new);
         }
+        ledger
     }
 
     /// Takes note of the regions that are there, and gives their sum: durable, or the last one that was. `None` where
@@ -118,6 +142,28 @@ impl Ledger {
         in_place: &[InPlace],
         problems: &mut Vec<String>,
     ) -> Option<Arc<Snapshot>> {
+        self.look(directories, in_place, problems);
+        if self.store()
+            && let Some(sum) = self.sum(problems)
+        {
+            self.served = Some(Arc::new(sum));
+        }
+        self.served.clone()
+    }
+
+    /// The same, where nobody waits for the sum: regions come, go and die; what goes on living is not read.
+    pub(crate) fn note(&mut self, directories: &Directories, in_place: &[InPlace]) {
+        self.look(directories, in_place, &mut Vec::new());
+        if !self.store() || !self.book.as_ref().is_some_and(Book::is_half_full) || Instant::now() < self.tidy_from {
+            return;
+        }
+        if let Err(error) = self.rewrite() {
+            tracing::debug!(%error, "the ledger of merged totals can't be made anew; there is room in it still");
+            self.tidy_from = Instant::now() + TRY_AGAIN;
+        }
+    }
+
+    fn look(&mut self, directories: &Directories, in_place: &[InPlace], problems: &mut Vec<String>) {
         for one in in_place {
             self.see(one, problems);
         }
@@ -127,21 +173,13 @@ impl Ledger {
         gone.for_each(|standing| standing.leave(&mut self.folded));
         self.drop_carried();
         self.fold(in_place);
-        let durable = self.store();
-        if durable || self.served.is_none() {
-            match self.sum(problems) {
-                Some(sum) if durable => self.served = Some(Arc::new(sum)),
-                _ => {}
-            }
-        }
-        self.served.clone()
     }
 
     /// How it is doing.
     pub(crate) fn condition(&self) -> Condition {
         Condition {
             durable: !self.said,
-            folded: self.folded.count,
+            folded: self.folded.regions.count,
             standing: self.standing.len() as u64,
             left_out: self.folded.left_out,
         }
@@ -151,7 +189,7 @@ impl Ledger {
     fn see(&mut self, one: &InPlace, problems: &mut Vec<String>) {
         let identity = identity(&one.reader);
         let uuid = identity.uuid;
-        if self.folded.holds(&identity) || self.folded.holds_predecessor_of(&identity) {
+        if self.is_folded(&identity) {
             problems.push(format!(
                 "{}: not added up: it, or what it continues, was out of its place and is counted already",
                 one.reader.path().display()
@@ -159,34 +197,28 @@ impl Ledger {
             return;
         }
         let known = self.standing.get_mut(&uuid);
-        if !one.readable {
-            // As it was last seen.
-            if let Some(standing) = known {
-                standing.aside = None;
-            }
-            return;
-        }
-        let read_once = known.as_ref().is_some_and(|known| !known.alive && known.reader.is_some());
-        let shown = match &one.living {
-            Some(snapshot) => Arc::clone(snapshot),
-            // A dead one does not change any more.
-            None if read_once => {
-                if let Some(standing) = known {
-                    standing.aside = None;
-                }
-                return;
-            }
-            None => match last_values(&one.reader) {
-                Some(snapshot) => Arc::new(snapshot),
-                None => return,
-            },
+        let known = known.map(|known| {
+            known.aside = None;
+            (known.alive, known.reader.is_some())
+        });
+        let shown = match (&one.now, known) {
+            // As it was last seen; a dead one does not change any more.
+            (Now::Unreadable, _) | (Now::Dead, Some((false, true))) | (Now::Lives(None), Some((true, true))) => None,
+            (Now::Lives(Some(snapshot)), _) => Some(Arc::clone(snapshot)),
+            (Now::Lives(None), _) => one.reader.snapshot().ok().map(Arc::new),
+            (Now::Dead, _) => last_values(&one.reader).map(Arc::new),
         };
-        let alive = one.living.is_some();
-        let entry = self.standing.entry(uuid);
-        let standing = entry.or_insert_with(|| Standing::new(identity, &one.reader));
+        let Some(shown) = shown else { return };
+        let alive = matches!(one.now, Now::Lives(_));
+        let standing = self.standing.entry(uuid).or_insert_with(|| Standing::new(identity, &one.reader));
         standing.reader = Some(Arc::clone(&one.reader));
         standing.aside = None;
         standing.show(shown, alive, &mut self.folded);
+    }
+
+    /// Whether it, or what it continues, is folded.
+    fn is_folded(&self, region: &Identity) -> bool {
+        self.folded.regions.holds(region) || self.folded.regions.holds_predecessor_of(region)
     }
 
     /// Regions that lived and died unseen, and those that a former exporter knew.
@@ -218,7 +250,7 @@ impl Ledger {
                 // Asked again, once it is only here.
                 continue;
             }
-            if !carried && !self.folded.holds(&identity) && !self.folded.holds_predecessor_of(&identity) {
+            if !carried && !self.is_folded(&identity) {
                 let Some(snapshot) = last_values(&reader) else { continue };
                 let standing = self.standing.entry(uuid).or_insert_with(|| Standing::new(identity, &reader));
                 standing.reader = Some(reader);
@@ -231,29 +263,41 @@ impl Ledger {
 
     /// Regions that are carried on by another count in that one.
     fn drop_carried(&mut self) {
-        let identities: Vec<Identity> = self.standing.values().map(|standing| standing.identity.clone()).collect();
-        for older in &identities {
-            let heirs = identities.iter().filter(|heir| heir.carries(older));
-            let Some(heir) = heirs.max_by_key(|heir| heir.restarts) else { continue };
-            let (Some(before), Some(now)) = (self.standing.remove(&older.uuid), self.standing.get(&heir.uuid)) else {
-                continue;
-            };
+        let mut last: HashMap<(&str, u64), &Identity> = HashMap::new();
+        for standing in self.standing.values() {
+            let own = &standing.identity;
+            let last = last.entry((&own.name, own.lineage_ns)).or_insert(own);
+            if own.restarts > last.restarts {
+                *last = own;
+            }
+        }
+        let heir = |own: &Identity| {
+            let heir = last.get(&(own.name.as_str(), own.lineage_ns)).filter(|heir| heir.carries(own))?;
+            Some((own.uuid, heir.uuid))
+        };
+        let carried: Vec<_> = self.standing.values().filter_map(|standing| heir(&standing.identity)).collect();
+        for (older, heir) in carried {
+            let (Some(before), Some(now)) = (self.standing.remove(&older), self.standing.get(&heir)) else { continue };
             settle(&mut self.folded, &before.pictures, &now.pictures);
         }
     }
 
     /// Folds what nobody can continue any more.
     fn fold(&mut self, in_place: &[InPlace]) {
-        let in_place: Vec<Identity> = in_place.iter().map(|one| identity(&one.reader)).collect();
+        if self.standing.values().all(|standing| standing.aside.is_none()) {
+            return;
+        }
+        let in_place: Vec<_> = in_place.iter().map(|one| (identity(&one.reader), one.reader.place())).collect();
         let mut aside: Vec<(Instant, [u8; 16])> = Vec::new();
         for standing in self.standing.values() {
             let (own, Some(since)) = (&standing.identity, standing.aside) else { continue };
-            if in_place.iter().any(|other| other.carries(own)) {
+            if in_place.iter().any(|(other, _)| other.carries(own)) {
                 // That one can't be read now.
                 continue;
             }
             // Another region of its name stands in its place, so nobody will continue it.
-            let replaced = standing.reader.is_some() && in_place.iter().any(|other| other.name == own.name);
+            let place = standing.reader.as_ref().map(|reader| reader.place());
+            let replaced = in_place.iter().any(|(other, at)| other.name == own.name && place == Some(*at));
             let long_ago = Instant::now().checked_sub(ASIDE);
             aside.push((long_ago.filter(|_| replaced).unwrap_or(since), own.uuid));
         }
@@ -263,23 +307,15 @@ impl Ledger {
             if index < over || since.elapsed() >= ASIDE {
                 let Some(standing) = self.standing.remove(&uuid) else { continue };
                 standing.pictures.iter().for_each(|picture| self.folded.add(picture));
-                self.folded.remember(standing.identity);
+                self.folded.regions.remember(standing.identity);
             }
         }
     }
 
     /// Whether what stands here is on disk now.
     fn store(&mut self) -> bool {
-        let standing: Vec<(&Identity, &[Arc<Snapshot>])> =
-            self.standing.values().map(|one| (&one.identity, one.pictures.as_slice())).collect();
-        let bytes = file::encode(&mut self.folded, &standing);
-        let checksum = crc32fast::hash(&bytes);
-        if self.on_disk == Some(checksum) {
-            return true;
-        }
-        match file::write(&self.path, &bytes) {
+        match self.write() {
             Ok(()) => {
-                self.on_disk = Some(checksum);
                 if std::mem::take(&mut self.said) {
                     tracing::info!(path = %self.path.display(), "the ledger of merged totals is written again");
                 }
@@ -291,6 +327,42 @@ impl Ledger {
                         "the ledger of merged totals can't be written: the last durable values are served until it can");
                 }
                 false
+            }
+        }
+    }
+
+    /// Writes what changed; all of it where there is no file yet, or no room in it.
+    fn write(&mut self) -> io::Result<()> {
+        if let Some(book) = self.book.as_mut().filter(|book| book.is_at(&self.path)) {
+            let change = self.on_file.change(&self.folded, &stands(&self.standing));
+            if change.is_empty() {
+                return Ok(());
+            }
+            if book.append(&change)? {
+                self.is_written();
+                return Ok(());
+            }
+        }
+        self.rewrite()
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        if self.in_the_way {
+            put_aside(&self.path)?;
+            self.in_the_way = false;
+        }
+        let whole = content::encode(&mut self.folded, &stands(&self.standing));
+        Book::replace(&mut self.book, &self.path, &whole)?;
+        self.is_written();
+        Ok(())
+    }
+
+    fn is_written(&mut self) {
+        self.folded.is_written();
+        for (uuid, picture) in self.on_file.holds(&stands(&self.standing)) {
+            let reader = self.standing.get(&uuid).and_then(|standing| standing.reader.as_ref());
+            if let (Some(reader), Some(picture)) = (reader, Arc::into_inner(picture)) {
+                reader.recycle(picture);
             }
         }
     }
@@ -314,79 +386,37 @@ impl Ledger {
     }
 }
 
-impl Standing {
-    fn new(identity: Identity, reader: &Arc<RegionReader>) -> Self {
-        Self { identity, reader: Some(Arc::clone(reader)), pictures: Vec::new(), alive: true, aside: None }
-    }
-
-    /// Shows it as it is now; of a dead one the totals only. What is lost or fell is folded.
-    fn show(&mut self, snapshot: Arc<Snapshot>, alive: bool, folded: &mut Folded) {
-        if snapshot.schema.damaged_count() > 0 && !self.pictures.is_empty() {
-            // What is missing is not gone: as it was last seen whole, without levels once it is dead.
-            if !alive {
-                self.bury();
-            }
-            return;
-        }
-        let same = self.pictures.first().is_some_and(|before| Arc::ptr_eq(&before.schema, &snapshot.schema));
-        let carried = match self.pictures.get(1) {
-            Some(carried) if same => Some(Arc::clone(carried)),
-            None if same => None,
-            _ => self.carried(&snapshot),
-        };
-        let shown = if alive { snapshot } else { Arc::new(totals_of(&snapshot)) };
-        let now: Vec<Arc<Snapshot>> = [Some(shown), carried].into_iter().flatten().collect();
-        settle(folded, &self.pictures, &now);
-        let before = std::mem::replace(&mut self.pictures, now);
-        self.alive = alive;
-        if let (Some(reader), Some(old)) = (&self.reader, before.into_iter().next().and_then(Arc::into_inner)) {
-            reader.recycle(old);
-        }
-    }
-
-    fn carried(&self, snapshot: &Snapshot) -> Option<Arc<Snapshot>> {
-        let reader = self.reader.as_ref().filter(|reader| reader.predecessor_uuid() != [0; 16])?;
-        carried::picture(&reader.carried(), snapshot).map(Arc::new)
-    }
-
-    /// It is not in its place any more: shows its last values, as far as they can be had.
-    fn leave(&mut self, folded: &mut Folded) {
-        if self.aside.is_none() {
-            self.aside = Some(Instant::now());
-        }
-        if !self.alive {
-            return;
-        }
-        let last = self.reader.as_ref().and_then(|reader| last_values(reader));
-        match last {
-            Some(snapshot) => self.show(Arc::new(snapshot), false, folded),
-            None => self.bury(),
-        }
-    }
-
-    /// What it was last seen with, without levels.
-    fn bury(&mut self) {
-        self.alive = false;
-        for picture in &mut self.pictures {
-            *picture = Arc::new(totals_of(picture));
-        }
-    }
+fn stands(standing: &BTreeMap<[u8; 16], Standing>) -> Vec<Stands<'_>> {
+    standing.values().map(|one| (&one.identity, one.pictures.as_slice())).collect()
 }
 
-fn identity(reader: &RegionReader) -> Identity {
-    let (lineage_ns, restarts) = reader.lineage();
-    Identity {
-        uuid: reader.uuid(),
-        name: reader.name().to_owned(),
-        lineage_ns,
-        restarts,
-        created_ns: reader.created_realtime_ns(),
+/// What the file tells; `None` where there is none.
+fn read(path: &Path) -> io::Result<Option<Content>> {
+    let Some(read) = file::read(path)? else { return Ok(None) };
+    let mut content = Content::decode(read.whole()).map_err(io::Error::other)?;
+    for change in read.changes() {
+        content.change(change).map_err(io::Error::other)?;
     }
+    if read.torn {
+        tracing::warn!(path = %path.display(),
+            "the last change of the ledger of merged totals was cut short by the end of an exporter: left out, it was never shown");
+    }
+    Ok(Some(content))
 }
 
-/// The values that a dead region ended with; `None` of one that lives, is a copy, or can't be read.
-fn last_values(reader: &RegionReader) -> Option<Snapshot> {
-    let snapshot = reader.snapshot().ok()?;
-    let replaced_alive = snapshot.region.verdict.is_alive() || snapshot.region.verdict == Verdict::Copy;
-    (!replaced_alive).then_some(snapshot)
+/// Moves what can't be read out of the way: to the first free name of some, so that nothing is written over.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    let names = (1..=MOST_UNREADABLE).map(|number| match number {
+        1 => path.with_extension("ledger.unreadable"),
+        number => path.with_extension(format!("ledger.unreadable.{number}")),
+    });
+    let free =
+        |aside: &PathBuf| std::fs::symlink_metadata(aside).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let aside = names.clone().find(free).ok_or_else(|| {
+        io::Error::other(format!(
+            "{MOST_UNREADABLE} unreadable ledgers stand beside it already: look at them, and remove them"
+        ))
+    })?;
+    std::fs::rename(path, &aside)?;
+    Ok(aside)
 }

@@ -23,7 +23,7 @@ mod stats;
 mod store;
 mod structure;
 mod window;
-mod wire;
+pub(crate) mod wire;
 mod words;
 
 pub(crate) use block::is_block_name;

@@ -14,7 +14,7 @@ use super::recorder_metrics::RecorderMetrics;
 use crate::deaths::Deaths;
 use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
-use crate::ledger::{InPlace, Ledger};
+use crate::ledger::{InPlace, Ledger, Now as LedgerNow};
 use crate::listing::Listing;
 use crate::plan::{Options, Plan, PlanError, Source};
 use crate::recording::RecorderStats;
@@ -118,8 +118,22 @@ impl Scraper {
         Self { stuck_after, ..self }
     }
 
-    /// Adds regions up, with the ledger in this directory.
-    pub(super) fn merging(self, directory: &std::path::Path) -> Result<Self, SelfMetricsError> {
+    /// Adds regions up instead of telling them apart, with the ledger of totals in this directory: `serve --merge`. What stood
+    /// there before counts on.
+    ///
+    /// ```
+    /// use tachograph_exporter::exposition::{Exposition, Format};
+    /// use tachograph_exporter::{Directories, plan::Options, serve::Scraper};
+    /// let (regions, book) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    /// let scraper = Scraper::new(Directories::from_args(vec![regions.path().into()]), Options::default())?;
+    /// scraper.merging(book.path())?.metrics(&Exposition::new(Format::Text))?;
+    /// assert!(book.path().join("merge.ledger").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SelfMetricsError`]: none is expected. A ledger that can't be read is put aside, and said in the log.
+    pub fn merging(self, directory: &std::path::Path) -> Result<Self, SelfMetricsError> {
         let metrics = MergeMetrics::new()?;
         self.own.register(Box::new(metrics.clone()))?;
         self.state.lock().unwrap_or_else(PoisonError::into_inner).ledger = Some(Ledger::open(directory));
@@ -130,12 +144,22 @@ impl Scraper {
         self.merge_metrics.is_some()
     }
 
-    /// Between scrapes: regions that come and go are noted in the ledger.
+    /// Between scrapes: regions that come and go are noted in the ledger. Those that go on living are not read.
     pub(super) fn note_regions(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = self.find();
+        let regions = self.directories.scan().regions.into_iter();
+        let in_place = regions.filter_map(|reader| {
+            let now = match reader.verdict() {
+                Ok(Verdict::Copy) => return None,
+                Ok(verdict) if verdict.is_alive() => LedgerNow::Lives(None),
+                Ok(_) => LedgerNow::Dead,
+                Err(_) => LedgerNow::Unreadable,
+            };
+            Some(InPlace { reader, now })
+        });
+        let in_place: Vec<InPlace> = in_place.collect();
         if let Some(ledger) = &mut state.ledger {
-            ledger.observe(&self.directories, &in_place(&found), &mut Vec::new());
+            ledger.note(&self.directories, &in_place);
         }
     }
 
@@ -256,13 +280,12 @@ impl Scraper {
 
 /// The regions in their places, as the ledger takes them.
 fn in_place(found: &Views) -> Vec<InPlace> {
-    let seen = found.views.iter().filter(|view| view.region.verdict != Verdict::Copy).map(|view| InPlace {
-        reader: Arc::clone(&view.reader),
-        living: view.snapshot.clone(),
-        readable: true,
+    let seen = found.views.iter().filter(|view| view.region.verdict != Verdict::Copy).map(|view| {
+        let living = view.snapshot.clone().map(|snapshot| LedgerNow::Lives(Some(snapshot)));
+        InPlace { reader: Arc::clone(&view.reader), now: living.unwrap_or(LedgerNow::Dead) }
     });
     let unreadable = found.unreadable.iter();
-    let not = unreadable.map(|reader| InPlace { reader: Arc::clone(reader), living: None, readable: false });
+    let not = unreadable.map(|reader| InPlace { reader: Arc::clone(reader), now: LedgerNow::Unreadable });
     seen.chain(not).collect()
 }
 
