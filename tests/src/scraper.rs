@@ -86,12 +86,24 @@ impl Api {
         })
     }
 
+    /// How many lines VictoriaMetrics called invalid.
+    ///
+    /// # Panics
+    /// Where its own metrics can't be had.
+    pub fn invalid_rows(&self) -> f64 {
+        let own = eventually("its own metrics", PATIENCE, || get(self.port, "/metrics")).body;
+        let lines = own.lines().filter_map(|line| line.strip_prefix("vm_rows_invalid_total{type=\"prometheus\"}"));
+        let counts: Vec<f64> = lines.map(|value| value.trim().parse().expect("a number")).collect();
+        assert!(!counts.is_empty(), "no vm_rows_invalid_total");
+        counts.iter().sum()
+    }
+
     /// Its only target is up and was never in error.
     ///
     /// # Panics
     /// Where it is not, with what the server says of it.
     pub fn assert_healthy(&self) {
-        let lowest = self.number("min_over_time(up{tacho_region=\"\"}[1h])");
+        let lowest = self.number("min_over_time(up[1h])");
         let targets = get(self.port, "/api/v1/targets").expect("targets");
         let targets: Value = serde_json::from_str(targets.body.trim()).expect("JSON");
         let target = &targets["data"]["activeTargets"][0];

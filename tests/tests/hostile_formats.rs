@@ -71,7 +71,6 @@ fn texts() -> Region {
     let names = &["job", "instance", "exported_job", "overflow"];
     let block = r#"job="a",instance="b",exported_job="c",overflow="true""#;
     region.family(&FamilySpec { blocks: &[block], label_names: names, ..labelled("app_labels_total") });
-    region.family(&FamilySpec::of("up", Kind::Gauge, Number::U64));
     region.family(&FamilySpec::of("app:colons:9", Kind::Gauge, Number::U64));
     // Beside each a good series.
     for (index, block) in BAD_BLOCKS.iter().enumerate() {
@@ -177,7 +176,7 @@ struct Served {
     _dir: tempfile::TempDir,
 }
 
-fn served() -> Served {
+fn served(merged: bool) -> Served {
     let dir = tmpfs::folder();
     let [one, other] = parts();
     let locks = [texts(), numbers(), one, other].map(|region| {
@@ -189,15 +188,18 @@ fn served() -> Served {
     // What the exporter shows of its process, too.
     good.gauge::<i64>("process_threads", "Threads").expect("room").set(-1);
     good.counter("process_cpu_seconds_total", "Time").expect("room").add(1_000_000);
-    let (server, port) = serve(dir.path());
+    let (server, port) = serve(dir.path(), merged);
     Served { _locks: locks.into(), _good: good, _server: server, port, _dir: dir }
 }
 
-fn serve(dir: &Path) -> (Running, u16) {
+fn serve(dir: &Path, merged: bool) -> (Running, u16) {
     let port = free_port();
     let mut command = Command::new(binary("tacho"));
     command.arg("serve").arg("--openmetrics.created").arg("--region-dir").arg(dir);
     command.arg("--web.listen-address").arg(format!("127.0.0.1:{port}"));
+    if merged {
+        command.arg("--merge").arg("--recorder.dir").arg(dir.join("recorder"));
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let server = Running::start(&mut command);
     eventually("the server", Duration::from_secs(30), || get_with(port, "/-/ready", &[]));
@@ -220,7 +222,7 @@ fn of(region: &str, name: &str, labels: &[(&str, &str)]) -> String {
 
 #[test]
 fn every_reader_takes_every_body_and_reads_what_the_files_say() {
-    let served = served();
+    let served = served(false);
     let all: BTreeMap<&str, Read> =
         FORMATS.into_iter().map(|(format, accept)| (format, read(format, &scrape(served.port, accept)))).collect();
     for (format, said) in &all {
@@ -240,7 +242,7 @@ fn every_reader_takes_every_body_and_reads_what_the_files_say() {
         for name in ["__name__", "a:mode", "le", "quantile"] {
             assert_eq!(named(&format!("{name}{{")), 0, "{format}: {name}");
         }
-        assert_eq!((named("job{"), named("app_state{"), named("up{")), (2, 2, 1), "{format}");
+        assert_eq!((named("job{"), named("app_state{")), (2, 2), "{format}");
         assert_eq!(named("app_bad_"), BAD_BLOCKS.len(), "{format}: of each family the good series, and that alone");
         // No region takes a name apart that another one has.
         let parts = said.families.keys().filter(|name| name.starts_with("app_") && name.len() <= 18);
@@ -250,7 +252,7 @@ fn every_reader_takes_every_body_and_reads_what_the_files_say() {
 
 #[test]
 fn promtool_and_our_own_parser_take_the_text() {
-    let served = served();
+    let served = served(false);
     let body = String::from_utf8(scrape(served.port, FORMATS[0].1)).expect("UTF-8");
     let parsed = Exposition::parse(&body);
     assert_eq!(parsed.integer("app_good_total"), 7);
@@ -282,8 +284,23 @@ fn promtool_and_our_own_parser_take_the_text() {
 }
 
 #[test]
+fn added_up_they_are_taken_as_well() {
+    let served = served(true);
+    for (format, accept) in FORMATS {
+        let said = read(format, &scrape(served.port, accept));
+        let good = series(&Value::from("app_good_total"), &Value::Object(serde_json::Map::new()));
+        assert_eq!(said.samples.get(&good), Some(&bits(7.0)), "{format}");
+        let texts = said.samples.keys().filter(|series| series.starts_with("app_texts_total{")).count();
+        assert_eq!(texts, VALUES.len(), "{format}");
+    }
+    let api = Api::prometheus(served.port, "native-histograms");
+    assert_eq!(api.number("app_good_total"), 7.0);
+    api.assert_healthy();
+}
+
+#[test]
 fn json_is_json() {
-    let served = served();
+    let served = served(false);
     let json: Value = serde_json::from_slice(&scrape(served.port, "Accept: application/json")).expect("JSON");
     let families = json["families"].as_array().expect("families");
     let texts = families.iter().find(|family| family["name"] == "app_texts_total").expect("the family");
@@ -298,7 +315,7 @@ fn json_is_json() {
 
 #[test]
 fn prometheus_takes_openmetrics_and_protobuf_whole() {
-    let served = served();
+    let served = served(false);
     for features in ["", "native-histograms"] {
         let api = Api::prometheus(served.port, features);
         assert_eq!(api.number("app_good_total"), 7.0, "{features}");
@@ -312,4 +329,16 @@ fn prometheus_takes_openmetrics_and_protobuf_whole() {
         }
         api.assert_healthy();
     }
+}
+
+#[test]
+fn victoria_metrics_calls_no_line_invalid() {
+    let served = served(false);
+    let api = Api::victoria_metrics(served.port);
+    assert_eq!(api.number("app_good_total"), 7.0);
+    assert_eq!(api.query("app_texts_total").len(), VALUES.len());
+    assert_eq!(api.invalid_rows(), 0.0);
+    let lines = String::from_utf8(scrape(served.port, FORMATS[0].1)).expect("UTF-8");
+    let lines = lines.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(api.number("scrape_samples_scraped"), lines as f64);
 }
