@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tachograph_exporter::case;
 use tachograph_tests::http::{free_port, get};
 use tachograph_tests::process::{Running, binary, crash_victim, eventually, tool};
 use tachograph_tests::tmpfs;
@@ -234,4 +235,78 @@ fn a_crash_loop_of_fifty_counts_fifty_across_restarts_of_the_exporter() {
     assert_eq!(all, 50);
     assert!(seen >= 2, "the first and the newest are there to be looked at");
     assert_eq!(count(port), (all, seen), "a second look");
+}
+
+/// With the recorder and its cases on, and every life recorded: fifty are counted, and of recordings, cases and regions
+/// the first and the newest death are what is kept whole.
+#[test]
+fn of_fifty_recorded_crashes_the_first_and_the_newest_have_their_cases() {
+    let (folder, recorder) = (tmpfs::folder(), tempfile::tempdir().expect("a folder"));
+    let port = free_port();
+    let mut serve = Command::new(binary("tacho"));
+    serve.arg("serve").arg("--region-dir").arg(folder.path()).arg("--recorder.dir").arg(recorder.path());
+    serve.args(["--recorder.tiers=50ms:10m", "--web.listen-address"]).arg(format!("127.0.0.1:{port}"));
+    serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Running::start(&mut serve);
+    eventually("the server", LIMIT, || get(port, "/metrics"));
+    let names = |of: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(recorder.path().join(of)).into_iter().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| name != "book")
+            .collect();
+        names.sort();
+        names
+    };
+    let mut uuids = Vec::new();
+    for _ in 0..50 {
+        let mut child = waiting(&mut victim(folder.path(), "hooks", "wait"));
+        let header = std::fs::read(folder.path().join("v.tacho")).expect("its region");
+        // `uuid` of docs/LAYOUT.md, section 3.
+        let uuid: String = header[64..80].iter().map(|byte| format!("{byte:02x}")).collect();
+        eventually("its recording", LIMIT, || names("blocks").iter().any(|name| name.contains(&uuid)).then_some(()));
+        uuids.push(uuid);
+        let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a pid"));
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("it is there");
+        child.wait().expect("it ends");
+    }
+    let (first, newest) = (&uuids[0], &uuids[49]);
+    let book = || std::fs::read_to_string(recorder.path().join("cases/book")).unwrap_or_default();
+    eventually("a case of each", LIMIT, || (book().lines().count() == 50).then_some(()));
+    let seen = book();
+    for uuid in &uuids {
+        assert!(seen.contains(uuid.as_str()), "{uuid}: each death had its case, and is not forgotten");
+    }
+    let cases = eventually("the cases of two", LIMIT, || Some(names("cases")).filter(|cases| cases.len() == 2));
+    assert!(cases[0].contains(first.as_str()) && cases[1].contains(newest.as_str()), "{cases:?}");
+    for name in &cases {
+        let path = recorder.path().join("cases").join(name);
+        let output =
+            Command::new(binary("tacho")).arg("postmortem").arg(&path).arg("--json").output().expect("it runs");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(
+            (&report["headline"]["verdict"], &report["headline"]["cause"]),
+            (&"crashed".into(), &"killed".into())
+        );
+        let case = case::Case::open(&path).expect("a case");
+        let recordings = case.recordings().expect("they are in it");
+        let [recorded] = recordings.regions() else { panic!("its own recording only: {recordings:?}") };
+        assert!(name.contains(&recorded.origin().uuid), "{name}: {:?}", recorded.origin());
+        let mut window = recorded.window(0, u64::MAX);
+        let samples = std::iter::from_fn(|| window.next_sample().map(|_| ())).count();
+        assert!(samples > 0, "{name}: {recorded:?}, {:?}", window.problems());
+    }
+    let counted = eventually("the count", LIMIT, || {
+        let body = get(port, "/metrics").filter(|reply| reply.status == 200)?.body;
+        let counts = body.lines().filter_map(|line| line.strip_prefix("tacho_crashes_total{")?.rsplit_once(' '));
+        Some(counts.map(|(_, count)| count.parse::<u64>().expect("a count")).sum::<u64>())
+    });
+    assert_eq!(counted, 50);
+    let archived: Vec<String> = std::fs::read_dir(folder.path().join("archive"))
+        .expect("an archive")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    let has = |uuid: &str| archived.iter().any(|name| name.contains(uuid));
+    assert!(has(first) && !has(newest) && archived.len() <= 5, "{archived:?}");
+    drop(server);
 }

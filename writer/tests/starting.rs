@@ -286,6 +286,35 @@ fn a_region_of_another_process_is_refused_until_it_dies() {
     drop(Region::builder("mc").dir(dir.path()).build().unwrap());
 }
 
+/// While the lock is held, what stands there may be the predecessor's: one that ended, or that another boot wrote, owns
+/// nothing, though a process with its pid and start time lives.
+#[test]
+fn what_ended_or_is_of_another_boot_names_no_owner() {
+    let owner = |offset: u64, word: Option<u64>| {
+        let dir = memory_dir();
+        let region = Region::builder("mc").dir(dir.path()).build().unwrap();
+        if let Some(word) = word {
+            let file = File::options().write(true).open(region.path().unwrap()).unwrap();
+            file.write_all_at(&word.to_le_bytes(), offset).unwrap();
+        }
+        let BuildError::Owned { owner, .. } = Region::builder("mc").dir(dir.path()).build().unwrap_err() else {
+            panic!("the lock is held")
+        };
+        owner.map(|owner| owner.pid)
+    };
+    let boot = std::mem::offset_of!(Header, boot_id) as u64;
+    std::thread::scope(|scope| {
+        let ended = [RegionState::Closed, RegionState::Unwound, RegionState::Exited]
+            .map(|state| scope.spawn(move || owner(Control::STATE, Some(state.to_wire()))));
+        let other_boot = scope.spawn(|| owner(boot, Some(7)));
+        assert_eq!(owner(0, None), Some(std::process::id()));
+        for ended in ended {
+            assert_eq!(ended.join().unwrap(), None);
+        }
+        assert_eq!(other_boot.join().unwrap(), None);
+    });
+}
+
 #[test]
 fn an_owner_whose_file_is_gone_is_unknown() {
     let dir = memory_dir();

@@ -154,3 +154,38 @@ impl Shelf {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A crash each of so many names: no burst that drops any, so the cap does.
+    #[test]
+    fn no_more_cases_are_kept_than_the_cap_and_the_newest_are() {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        rustix::fs::chmod(directory.path(), rustix::fs::Mode::from_raw_mode(0o750)).unwrap();
+        let shelf_directory = directory.path().join("cases");
+        std::fs::create_dir(&shelf_directory).unwrap();
+        let mut shelf = Shelf::open(&shelf_directory);
+        let mut files = Vec::new();
+        for index in 0..MOST_CASES + 5 {
+            let name = format!("mc-{index:02}");
+            let builder = tachograph::Region::builder(&name).dir(directory.path()).series(16).lanes(2).cells(16);
+            let region = builder.bounds(1).shared(1).activities(1).build().unwrap();
+            let path = region.path().unwrap().to_owned();
+            let living = std::fs::read(&path).unwrap();
+            region.close();
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, living).unwrap();
+            let reader = RegionReader::open(&path).unwrap();
+            assert!(shelf.put(&reader, None).unwrap().is_some());
+            assert!(shelf.put(&reader, None).unwrap().is_none(), "once");
+            files.push(shelf.deaths.last().unwrap().file());
+            std::fs::remove_file(&path).unwrap();
+        }
+        let kept: Vec<bool> = files.iter().map(|file| shelf_directory.join(file).exists()).collect();
+        assert_eq!(kept.iter().filter(|kept| **kept).count(), MOST_CASES);
+        assert!(kept[5..].iter().all(|kept| *kept), "{kept:?}");
+        assert_eq!(Shelf::open(&shelf_directory).seen().len(), files.len(), "the book knows of all");
+    }
+}

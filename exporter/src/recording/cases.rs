@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
+use super::fault::caught;
 use super::library::Recordings;
 use super::stats::RecorderStats;
 use crate::RegionReader;
@@ -27,14 +28,24 @@ pub(crate) struct Cases {
 
 impl Cases {
     /// Starts to wait for deaths.
-    pub(crate) fn start(recorder: &Path, mut shelf: Shelf, stats: Arc<RecorderStats>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        recorder: &Path,
+        mut shelf: Shelf,
+        stats: Arc<RecorderStats>,
+        #[cfg(test)] inject: super::recorder::Inject,
+    ) -> std::io::Result<Self> {
         let (deaths, waiting) = mpsc::sync_channel::<Arc<RegionReader>>(WAITING);
         let (recorder, counts): (PathBuf, _) = (recorder.to_owned(), Arc::clone(&stats));
         let thread = std::thread::Builder::new().name("tacho-cases".to_owned()).spawn(move || {
             for reader in waiting {
-                let recordings = Recordings::of_region(&recorder, reader.uuid()).ok();
-                let recorded = recordings.as_ref().and_then(|recordings| recordings.of_uuid(reader.uuid()));
-                match shelf.put(&reader, recorded) {
+                let put = caught(|| {
+                    #[cfg(test)]
+                    inject(super::fault::Place::Case(reader.name()));
+                    let recordings = Recordings::of_region(&recorder, reader.uuid()).ok();
+                    let recorded = recordings.as_ref().and_then(|recordings| recordings.of_uuid(reader.uuid()));
+                    shelf.put(&reader, recorded).map_err(|error| chain(&error))
+                });
+                match put.and_then(|put| put) {
                     Ok(Some(written)) => {
                         RecorderStats::add(&counts.cases, 1);
                         tracing::info!(region = %reader.name(), bytes = written.bytes, "a case was written");
@@ -42,7 +53,7 @@ impl Cases {
                     Ok(None) => {}
                     Err(error) => {
                         RecorderStats::add(&counts.case_errors, 1);
-                        tracing::warn!(region = %reader.name(), error = %chain(&error), "no case was written");
+                        tracing::warn!(region = %reader.name(), error, "no case was written");
                     }
                 }
             }
@@ -64,7 +75,7 @@ impl Drop for Cases {
     fn drop(&mut self) {
         drop(self.deaths.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was said by its hook.
+            // It catches its panics itself.
             let _ = thread.join();
         }
     }

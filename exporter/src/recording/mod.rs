@@ -11,6 +11,7 @@ mod decoder;
 mod edit;
 mod encoder;
 mod facts;
+mod fault;
 mod frame;
 pub mod history;
 mod library;

@@ -2,6 +2,7 @@
 //!
 //! Started by `tacho serve`. It reads regions as every reader does and takes nothing from the threads that serve: its
 //! directories, readers and buffers are its own. What it can't write it counts, says once, and tries again at the next tick.
+//! A panic in it (a fault of ours) costs the region that it came with its recording, or the tick; it is counted, and shown.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::cases::Cases;
 use super::config::RecorderConfig;
 use super::encoder::Observation;
+use super::fault::caught;
 use super::lineage::Lineage;
 use super::oom::OomWatch;
 use super::stats::RecorderStats;
@@ -20,6 +22,13 @@ use crate::case::Shelf;
 use crate::json::Now;
 use crate::listing::chain;
 use crate::{Directories, RegionReader, Verdict};
+
+/// Ticks with a fault in a row after which the recorder gives up.
+pub(super) const FAULTS_IN_A_ROW: u64 = 10;
+
+/// Makes a thread panic where a test wants it.
+#[cfg(test)]
+pub(super) type Inject = Arc<dyn Fn(super::fault::Place<'_>) + Send + Sync>;
 
 /// Why nothing is recorded.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +70,20 @@ impl Recorder {
     /// # Errors
     /// [`RecorderError`] naming what is wrong and what helps.
     pub fn start(config: RecorderConfig, directories: Directories) -> Result<Self, RecorderError> {
+        Self::start_with(
+            config,
+            directories,
+            #[cfg(test)]
+            Arc::new(|_| {}),
+        )
+    }
+
+    /// As [`Self::start`], with the faults that a test wants.
+    pub(super) fn start_with(
+        config: RecorderConfig,
+        directories: Directories,
+        #[cfg(test)] inject: Inject,
+    ) -> Result<Self, RecorderError> {
         let problems = config.problems();
         if !problems.is_empty() {
             return Err(RecorderError::Config(problems.join("; ")));
@@ -70,7 +93,14 @@ impl Recorder {
         let oom = Arc::new(OomWatch::default());
         let shelf = Shelf::open(&store.cases());
         let handled = shelf.seen();
-        let cases = Cases::start(&config.directory, shelf, Arc::clone(&stats)).map_err(RecorderError::Thread)?;
+        let cases = Cases::start(
+            &config.directory,
+            shelf,
+            Arc::clone(&stats),
+            #[cfg(test)]
+            Arc::clone(&inject),
+        )
+        .map_err(RecorderError::Thread)?;
         let (stop, stopped) = mpsc::channel();
         let sampler = Sampler {
             config,
@@ -82,6 +112,9 @@ impl Recorder {
             failing: false,
             cases,
             handled,
+            left_out: HashSet::new(),
+            #[cfg(test)]
+            inject,
         };
         let thread = std::thread::Builder::new()
             .name("tacho-recorder".to_owned())
@@ -107,7 +140,7 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was said by its hook.
+            // It catches its panics itself.
             let _ = thread.join();
         }
     }
@@ -126,17 +159,34 @@ struct Sampler {
     cases: Cases,
     /// Regions whose death has a case, had one, or gets one.
     handled: HashSet<[u8; 16]>,
+    /// Regions with which this thread panicked: they are not sampled any more.
+    left_out: HashSet<[u8; 16]>,
+    #[cfg(test)]
+    inject: Inject,
 }
 
 impl Sampler {
     fn run(mut self, stopped: &mpsc::Receiver<()>) {
         let interval = self.config.tiers.first().map_or(Duration::from_secs(1), |tier| tier.interval);
-        self.archived();
+        if let Err(fault) = caught(|| self.archived()) {
+            self.faulted(&fault);
+        }
         let start = Instant::now();
-        let mut tick = 0_u64;
+        let (mut tick, mut faults) = (0_u64, 0);
         loop {
             let begun = Instant::now();
-            self.tick(tick);
+            match caught(|| self.tick(tick)) {
+                Ok(()) => faults = 0,
+                Err(fault) => {
+                    self.faulted(&fault);
+                    faults += 1;
+                }
+            }
+            if faults >= FAULTS_IN_A_ROW {
+                // `failing` stays as it is, for the metric.
+                tracing::error!("the recorder gives up: nothing is recorded until `tacho serve` is started again");
+                return;
+            }
             let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
             RecorderStats::add(&self.stats.busy_ns, took);
             RecorderStats::add(&self.stats.ticks, 1);
@@ -156,7 +206,19 @@ impl Sampler {
         }
     }
 
+    /// A tick panicked: what was in its hands is not used again, and each region begins anew.
+    fn faulted(&mut self, fault: &str) {
+        RecorderStats::add(&self.stats.errors, 1);
+        self.lineages.clear();
+        let directory = self.config.directory.display();
+        tracing::error!(%directory, fault, "a fault in the recorder: this tick is lost; please report it");
+        self.failing = true;
+        RecorderStats::set(&self.stats.failing, 1);
+    }
+
     fn tick(&mut self, tick: u64) {
+        #[cfg(test)]
+        (self.inject)(super::fault::Place::Tick);
         if !self.store.stands() && !self.make_anew() {
             return;
         }
@@ -165,20 +227,22 @@ impl Sampler {
         let mut seen = HashSet::new();
         for reader in regions {
             seen.insert(reader.uuid());
-            if let Err(error) = self.sample(tick, &reader) {
+            if let Err(error) = self.sample_or_leave_out(tick, &reader) {
                 failure = Some(error);
             }
         }
+        self.left_out.retain(|uuid| seen.contains(uuid));
         // Their place was taken, or they are gone; what is held open still has their last values.
         let gone: Vec<[u8; 16]> = self.lineages.keys().filter(|uuid| !seen.contains(*uuid)).copied().collect();
         for uuid in gone {
-            if let Some(reader) = self.lineages.get(&uuid).map(|lineage| Arc::clone(&lineage.reader)) {
-                if let Err(error) = self.sample(tick, &reader) {
-                    failure = Some(error);
-                }
-                if let Some(mut lineage) = self.lineages.remove(&uuid) {
-                    lineage.end(&mut self.store);
-                }
+            let Some(reader) = self.lineages.get(&uuid).map(|lineage| Arc::clone(&lineage.reader)) else { continue };
+            // While its successor has the lock and not yet the name, it looks alive: its end is told by a later tick.
+            let ended = !reader.verdict().is_ok_and(Verdict::is_alive);
+            if let Err(error) = self.sample_or_leave_out(tick, &reader) {
+                failure = Some(error);
+            }
+            if ended && let Some(mut lineage) = self.lineages.remove(&uuid) {
+                lineage.end(&mut self.store);
             }
         }
         self.say(failure);
@@ -207,8 +271,33 @@ impl Sampler {
         }
     }
 
+    /// Samples one region; one that this thread panics with is sampled no more, so that the others are.
+    fn sample_or_leave_out(&mut self, tick: u64, reader: &Arc<RegionReader>) -> Result<(), String> {
+        if self.left_out.contains(&reader.uuid()) {
+            if reader.verdict().is_ok_and(|verdict| !verdict.is_alive()) {
+                self.died(reader);
+            }
+            return Ok(());
+        }
+        caught(|| self.sample(tick, reader)).unwrap_or_else(|fault| {
+            RecorderStats::add(&self.stats.errors, 1);
+            tracing::error!(
+                region = %reader.name(),
+                fault,
+                "a fault in the recorder: this region is recorded no more, the others are; please report it"
+            );
+            self.left_out.insert(reader.uuid());
+            if let Some(mut lineage) = self.lineages.remove(&reader.uuid()) {
+                lineage.end(&mut self.store);
+            }
+            Ok(())
+        })
+    }
+
     /// Samples one region. Gives why it could not be done.
     fn sample(&mut self, tick: u64, reader: &Arc<RegionReader>) -> Result<(), String> {
+        #[cfg(test)]
+        (self.inject)(super::fault::Place::Sample(reader.name()));
         let uuid = reader.uuid();
         let known = self.lineages.get(&uuid);
         if known.is_some_and(|lineage| lineage.finished) {
@@ -289,6 +378,7 @@ impl Sampler {
             _ => {}
         }
         self.failing = failure.is_some();
-        RecorderStats::set(&self.stats.failing, u64::from(self.failing));
+        // What is left out was told by itself, and is shown for as long as the region is there.
+        RecorderStats::set(&self.stats.failing, u64::from(self.failing || !self.left_out.is_empty()));
     }
 }

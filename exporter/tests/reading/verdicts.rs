@@ -299,5 +299,15 @@ fn clocks_that_were_set_turn_no_verdict() {
         region.edit::<Header>(SectionKind::Header, 0, |header| header.created_realtime_ns = realtime);
         region.control(Control::TICK_REALTIME_NS, u64::MAX - realtime);
         assert_eq!(info(&region.write(directory.path())).verdict, Verdict::Running);
+        // The wall clock was set between two ticks: an hour back, or on. Only the other clock tells their age.
+        let now = Now::read();
+        for (age_ns, verdict) in [(0, Verdict::Running), (3_600_000_000_000, Verdict::Hung)] {
+            region.edit::<Header>(SectionKind::Header, 0, |header| header.created_monotonic_ns = 1);
+            region.control(Control::TICK_MONOTONIC_NS, now.monotonic_ns.saturating_sub(age_ns).max(2));
+            for shown in [now.realtime_ns - 3_600_000_000_000, now.realtime_ns + 3_600_000_000_000, now.monotonic_ns] {
+                region.control(Control::TICK_REALTIME_NS, shown);
+                assert_eq!(info(&region.write(directory.path())).verdict, verdict, "{age_ns} {shown}");
+            }
+        }
     }
 }
