@@ -59,7 +59,7 @@ fn assert_samples(api: &Api) {
 #[test]
 fn prometheus_without_native_histograms_reads_openmetrics() {
     let served = served();
-    let api = Api::prometheus(served.port, "");
+    let api = Api::prometheus(served.port, "exemplar-storage");
     assert_samples(&api);
     assert_eq!(api.number("app_wait_seconds_count"), 100.0);
     // 3 ms lie between 2^-9 and 2^-8 seconds.

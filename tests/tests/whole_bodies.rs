@@ -1,5 +1,6 @@
 //! Random regions, scraped while they and their series come and go: no body in any format has what Prometheus would take in
-//! silence and store wrongly, with the exporter's own metrics in it, told apart and added up (`--merge`).
+//! silence and store wrongly, with the exporter's own metrics in it, told apart and added up (`--merge`); nor has that of an
+//! application's own registry which takes them in.
 //!
 //! `TACHOGRAPH_BODIES_CASES` makes it more than the few cases of the test command.
 
@@ -7,12 +8,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use prometheus::{IntCounter, IntGauge, Registry, TextEncoder};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tachograph::{
     Buckets, Counter, Desc, ExponentialDurationHistogram, FloatCounter, Gauge, Histogram, Lease, OpenFamily, OpenRules,
     Region, UpDownCounter, WatermarkMax, WatermarkMin,
 };
+use tachograph_exporter::Directories;
+use tachograph_exporter::collector::RegionCollector;
 use tachograph_tests::body::{Body, Format};
 use tachograph_tests::http::{free_port, get_with};
 use tachograph_tests::process::{Running, binary, eventually};
@@ -244,6 +248,34 @@ fn look(port: u16, before: &mut Vec<Body>) -> Result<usize, TestCaseError> {
     Ok(series)
 }
 
+/// An application's registry with names that regions may have, too, and with all regions.
+fn registry(dir: &Path) -> Registry {
+    let registry = Registry::new();
+    let gauge = IntGauge::new("app_x", "The application's").expect("a gauge");
+    gauge.set(17);
+    registry.register(Box::new(gauge)).expect("registered");
+    let counter = IntCounter::new("app_y_total", "The application's").expect("a counter");
+    counter.inc_by(18);
+    registry.register(Box::new(counter)).expect("registered");
+    let regions = RegionCollector::directories(Directories::from_args(vec![dir.to_owned()])).expect("a collector");
+    registry.register(Box::new(regions.beside(&registry.gather()))).expect("registered");
+    registry
+}
+
+/// Looks at what that crate's encoder writes of a registry.
+fn look_at(registry: &Registry, before: &mut Option<Body>) -> Result<(), TestCaseError> {
+    let text = TextEncoder::new().encode_to_string(&registry.gather()).expect("encoded");
+    let body = Body::read(Format::Text, text.as_bytes());
+    let mut faults = rules::faults(&body, false);
+    faults.extend(before.iter().flat_map(|before| rules::order_faults(before, &body)));
+    prop_assert!(faults.is_empty(), "the registry: {faults:#?}\n{text}");
+    // What the application has stands as it is.
+    prop_assert!(text.contains("\n# TYPE app_x gauge\napp_x 17\n"), "{text}");
+    prop_assert!(text.contains("\n# TYPE app_y_total counter\napp_y_total 18\n"), "{text}");
+    *before = Some(body);
+    Ok(())
+}
+
 #[test]
 fn no_body_of_any_regions_breaks_a_rule() {
     let cases = std::env::var("TACHOGRAPH_BODIES_CASES").map_or(24, |text| text.parse().expect("a number"));
@@ -252,6 +284,7 @@ fn no_body_of_any_regions_breaks_a_rule() {
     let (_apart, apart) = serve(dir, &[]);
     let (_merged, merged) = serve(dir, &["--merge", "--recorder.dir", &book.path().display().to_string()]);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let (registry, of_registry) = (registry(dir), std::cell::RefCell::new(None));
     let (before, most) = (std::cell::RefCell::new([Vec::new(), Vec::new()]), std::cell::Cell::new(0));
     let result = runner.run(&scripts(), |script| {
         let mut living: Vec<Option<Living>> = REGIONS.iter().map(|_| None).collect();
@@ -266,6 +299,7 @@ fn no_body_of_any_regions_breaks_a_rule() {
             for write in living.iter_mut().flatten().flat_map(|living| &mut living.writes) {
                 write(round);
             }
+            look_at(&registry, &mut of_registry.borrow_mut())?;
             let [of_apart, of_merged] = &mut *before.borrow_mut();
             most.set(most.get().max(look(apart, of_apart)?).max(look(merged, of_merged)?));
         }
