@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::body::{Body, Format};
+use crate::rules;
+
 /// What a body says: the bits of each value by its series (name and labels, as JSON).
 #[derive(Debug, Default)]
 pub struct Read {
@@ -20,12 +23,27 @@ pub struct Read {
     pub native: BTreeMap<String, Value>,
 }
 
-/// Reads a body by `openmetrics`, `text` or `protobuf`.
+/// Reads a body of the exporter's by `openmetrics`, `text` or `protobuf`.
+///
+/// # Panics
+/// As [`read_foreign`], and where it breaks one of the rules that these readers do not know ([`crate::rules`]).
+pub fn read(format: &str, body: &[u8]) -> Read {
+    let known = match format {
+        "openmetrics" => Format::OpenMetrics,
+        "protobuf" => Format::Protobuf,
+        _ => Format::Text,
+    };
+    let faults = rules::faults(&Body::read(known, body), true);
+    assert!(faults.is_empty(), "{format}: {faults:#?}");
+    read_foreign(format, body)
+}
+
+/// Reads a body that is not the exporter's.
 ///
 /// # Panics
 /// Where the reader refuses it, with what it says; where a series stands twice; where Python or what `ci/install.sh` puts
 /// below `target/tools` is missing.
-pub fn read(format: &str, body: &[u8]) -> Read {
+pub fn read_foreign(format: &str, body: &[u8]) -> Read {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = root.join("../target/tools/python");
     assert!(packages.join("prometheus_client").is_dir(), "Python's readers are missing: run ./ci/install.sh");

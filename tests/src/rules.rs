@@ -85,7 +85,8 @@ fn suffixes(kind: &str, format: Format) -> Option<&'static [&'static str]> {
 /// Every name that somebody may read as this family's.
 fn names(family: &Family, format: Format) -> Vec<String> {
     let name = family.name.as_str();
-    let base = name.strip_suffix("_total").filter(|_| family.kind == "counter").unwrap_or(name);
+    let counter = family.kind == "counter" && format != Format::OpenMetrics;
+    let base = name.strip_suffix("_total").filter(|_| counter).unwrap_or(name);
     let more: &[&str] = match family.kind.as_str() {
         "counter" => &["", "_total", "_created"],
         "histogram" => &["", "_bucket", "_sum", "_count", "_created"],
@@ -115,7 +116,10 @@ fn of_family(family: &Family, format: Format, ours: bool, fault: &mut impl FnMut
         }
     }
     let strict = format == Format::OpenMetrics;
-    if ours && (name.ends_with("_total") != (kind == "counter" && !strict)) {
+    // In OpenMetrics it is a counter's samples that end so: a family may be named `x_total`, and they `x_total_total`.
+    let total = name.ends_with("_total");
+    let misnamed = if kind == "counter" { !total && !strict } else { total };
+    if ours && misnamed {
         fault(format!("family {name} is a {kind}: _total is the suffix of counters"));
     }
     if strict
@@ -303,7 +307,12 @@ mod tests {
             ("n_total 1\n", "n 1\n", "sample n under family n"),
             ("n_total 1\nn_created 1.5\n", "n_created 1.5\nn_total 1\n", "not behind its counter"),
             ("n_total 1\nn_created 1.5\n", "n_total{a=\"1\"} 1\nn_created 1.5\n", "not behind its counter"),
-            ("TYPE n counter", "TYPE n_total counter", "_total is the suffix of counters"),
+            ("TYPE n counter", "TYPE n_total counter", "sample n_total under family n_total"),
+            (
+                "TYPE n counter\nn_total 1\nn_created 1.5",
+                "TYPE n_total gauge\nn_total 1",
+                "_total is the suffix of counters",
+            ),
             ("i_info{v=\"1\"} 1", "i_info{v=\"1\"} 2", "an info of 2"),
             ("s{s=\"b\"} 0", "s{s=\"b\"} 2", "no state of s"),
             ("s{s=\"b\"} 0", "s{t=\"b\"} 0", "no state of s"),

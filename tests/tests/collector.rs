@@ -14,7 +14,7 @@ use tachograph_exporter::collector::RegionCollector;
 use tachograph_tests::exposition::Exposition;
 use tachograph_tests::http::{free_port, get};
 use tachograph_tests::process::{Running, binary, eventually, tool};
-use tachograph_tests::readers::{Read, read};
+use tachograph_tests::readers::{Read, read, read_foreign};
 use tachograph_tests::tmpfs;
 
 tachograph::label_value! {
@@ -119,12 +119,12 @@ fn an_applications_registry_shows_a_region_as_the_exporter_does() {
     let gathered = registry.gather();
     let body = text(&gathered);
     Exposition::parse_foreign(&body);
-    let by_text = samples(read("text", body.as_bytes()));
+    let by_text = samples(read_foreign("text", body.as_bytes()));
     assert!(by_text.keys().filter(|series| series.starts_with("own_")).count() == 6, "{by_text:#?}");
     assert_eq!(steady(by_text), expected);
     let mut messages = Vec::new();
     ProtobufEncoder::new().encode(&gathered, &mut messages).expect("encoded");
-    let mut by_protobuf = samples(read("protobuf", &messages));
+    let mut by_protobuf = samples(read_foreign("protobuf", &messages));
     // That crate's messages have no bucket that ends at +Inf; whoever reads them takes the count.
     let counts: Vec<_> = by_protobuf.iter().filter(|(series, _)| series.contains("_count{")).collect();
     let infinite = counts.into_iter().map(|(series, bits)| {
