@@ -4,6 +4,7 @@
 //! Readers stay open between scans, so that a scan costs a listing and a look at each path.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 use crate::case::{self, Case, CaseError};
 use crate::content::{self, Content};
 use crate::region_file::is_region_name;
+use crate::table::printable;
 use crate::{OpenError, ReadError, RegionReader, Verdict};
 
 /// The directories that regions are looked for in.
@@ -58,6 +60,18 @@ pub struct Problem {
     pub path: PathBuf,
     /// What is wrong and what helps.
     pub error: String,
+}
+
+/// One line, whatever the path is: whoever makes a file in a region directory can't make lines of a log or drive a terminal.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display().to_string();
+        // The reader's errors name their path already.
+        if !self.error.contains(&path) {
+            write!(f, "{}: ", printable(&path))?;
+        }
+        f.write_str(&printable(&self.error))
+    }
 }
 
 /// Why REGION leads to no region.

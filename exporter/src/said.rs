@@ -17,11 +17,7 @@ const MOST_LOGGED: usize = 20;
 impl Said {
     /// Logs those of these problems and texts that are new.
     pub(crate) fn tell(&mut self, problems: &[Problem], others: impl IntoIterator<Item = String>) {
-        let problems = problems.iter().map(|problem| {
-            let path = problem.path.display().to_string();
-            // The reader's errors name their path already.
-            if problem.error.contains(&path) { problem.error.clone() } else { format!("{path}: {}", problem.error) }
-        });
+        let problems = problems.iter().map(ToString::to_string);
         let current: Vec<String> = problems.chain(others).collect();
         let new: Vec<&String> = current.iter().filter(|text| !self.0.contains(*text)).collect();
         for text in new.iter().take(MOST_LOGGED) {

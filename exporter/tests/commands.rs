@@ -204,3 +204,33 @@ fn forge(case: &str, forged: &str) {
     std::io::Write::write_all(&mut out, &bytes).expect("room");
     out.finish().expect("room");
 }
+
+/// Whoever may make a file in a region directory makes no line of a log, and drives no terminal.
+#[test]
+fn no_file_name_makes_lines_of_its_own() {
+    use std::io::{Read as _, Write as _};
+    let directory = directory();
+    std::fs::write(directory.path().join("a\n2026-01-01T00:00:00Z  INFO forged \u{1b}[31m.tacho"), "x")
+        .expect("a file");
+    let listed = stderr(&tacho(directory.path(), &["ls"]));
+    let socket = directory.path().join("tacho.sock");
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_tacho"));
+    serve.arg("serve").arg("--region-dir").arg(directory.path());
+    serve.arg(format!("--web.listen-address=unix:{}", socket.display())).stderr(std::process::Stdio::piped());
+    let mut serve = serve.spawn().expect("tacho serves");
+    let mut stream = loop {
+        match std::os::unix::net::UnixStream::connect(&socket) {
+            Ok(stream) => break stream,
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it reads");
+    stream.read_to_end(&mut Vec::new()).expect("it answers");
+    serve.kill().expect("it runs");
+    let logged = stderr(&serve.wait_with_output().expect("it ended"));
+    for text in [listed, logged] {
+        let forged: Vec<&str> = text.lines().filter(|line| line.contains("forged")).collect();
+        assert!(matches!(forged[..], [line] if line.contains(r"a\n2026") && line.contains("too short")), "{text:?}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+    }
+}

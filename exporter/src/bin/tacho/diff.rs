@@ -71,7 +71,7 @@ fn recorded(
 ) -> Result<Side, Box<dyn std::error::Error>> {
     let recordings = Recordings::open(recorder_dir)?;
     for problem in recordings.problems() {
-        output::say(&format!("{}: {}", problem.path.display(), problem.error));
+        output::say(&problem.to_string());
     }
     let crash = match moment {
         Moment::FromCrash(_) => Some(directories.resolve(&format!("{name}@crash"))?.info()?),

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Gc) -> ExitCode {
         return output::print(format!("{object}\n"), code);
     }
     for problem in &problems {
-        output::say(&format!("{}: {}", problem.path.display(), problem.error));
+        output::say(&problem.to_string());
     }
     let mut table = Table::new(&["REGION", ">BYTES", "WHY", "PATH"]);
     let count = dropped.len();

@@ -60,7 +60,7 @@ impl Found {
             None => Recordings::open(&directory)?,
         };
         for problem in recordings.problems() {
-            output::say(&format!("{}: {}", problem.path.display(), problem.error));
+            output::say(&problem.to_string());
         }
         let mut regions: Vec<RecordedRegion> =
             if is_path { recordings.regions().to_vec() } else { recordings.named(name).cloned().collect() };
@@ -115,7 +115,7 @@ impl Found {
                 }
             }
             for problem in rows.problems() {
-                output::say(&format!("{}: {}", problem.path.display(), problem.error));
+                output::say(&problem.to_string());
             }
         }
         if out.rows == 0 {

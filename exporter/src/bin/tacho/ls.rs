@@ -19,9 +19,7 @@ pub(crate) fn run(args: &Ls) -> ExitCode {
         return output::print(format!("{}\n", json::regions(&entries, &problems)), code);
     }
     for problem in &problems {
-        let path = problem.path.display().to_string();
-        let names_it = problem.error.contains(&path);
-        output::say(&if names_it { problem.error.clone() } else { format!("{path}: {}", problem.error) });
+        output::say(&problem.to_string());
     }
     if entries.is_empty() {
         let places: Vec<String> = directories.paths().iter().map(|path| path.display().to_string()).collect();
