@@ -142,7 +142,7 @@ fn snapshot(families: &[Plain], schema: Option<Arc<Schema>>) -> Snapshot {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn a_body_is_what_a_plain_renderer_writes(rounds in vec((vec(family(), 0..5), any::<u64>()), 1..4)) {
@@ -154,6 +154,13 @@ proptest! {
                 // Behind what is there already, in a buffer of whatever size.
                 let mut out = b"before".to_vec();
                 prop_assert!(Exposition::new(Format::Text).render(&plan, &sources, &mut out));
+                for format in [Format::Text, Format::OpenMetrics, Format::Protobuf, Format::Json] {
+                    let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+                    let exposition = Exposition { created: true, ..Exposition::new(format) };
+                    prop_assert!(exposition.render(&plan, &sources, &mut whole));
+                    prop_assert!(exposition.render_pieces(&plan, &sources, &mut |piece| pieces.extend_from_slice(piece)));
+                    prop_assert!(whole == pieces, "{format:?} in pieces is another body");
+                }
                 let body = String::from_utf8(out).expect("UTF-8");
                 prop_assert_eq!(body, format!("before{}", plainly(&families)));
                 for plain in families.iter_mut().filter(|plain| plain.number != Number::F64) {

@@ -16,18 +16,28 @@ const BLOCKS: usize = 4;
 /// Bytes of a page.
 const PAGE: usize = 16 << 10;
 
-/// Appends to a buffer, a page at a time.
+/// Takes a piece of a body.
+pub(super) type Take<'a> = dyn FnMut(&[u8]) + 'a;
+
+/// Appends to a buffer, a page at a time, or has every page taken out of it.
 pub(super) struct Body<'a> {
     page: Box<[u8; PAGE]>,
     /// Where the page's next line begins.
     end: usize,
     out: &'a mut Vec<u8>,
+    /// Takes what is in the buffer, which is empty from then on.
+    take: Option<&'a mut Take<'a>>,
 }
 
 impl<'a> Body<'a> {
     /// Appends to what is in the buffer.
     pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { page: Box::new([0; PAGE]), end: 0, out }
+        Self { page: Box::new([0; PAGE]), end: 0, out, take: None }
+    }
+
+    /// Has the body taken piece by piece, through an empty buffer.
+    pub(super) fn taken(out: &'a mut Vec<u8>, take: &'a mut Take<'a>) -> Self {
+        Self { take: Some(take), ..Self::new(out) }
     }
 
     /// Hands the last page on.
@@ -37,7 +47,9 @@ impl<'a> Body<'a> {
 
     /// Makes room for so many bytes more, as a first guess.
     pub(super) fn reserve(&mut self, bytes: usize) {
-        self.out.reserve(bytes);
+        if self.take.is_none() {
+            self.out.reserve(bytes);
+        }
     }
 
     /// Appends a text.
@@ -49,6 +61,7 @@ impl<'a> Body<'a> {
     pub(super) fn appending(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
         self.turn();
         append(self.out);
+        self.pass_on();
     }
 
     /// Appends the first `len` bytes of `text`, which goes on for a block at least; then the number that `number` writes,
@@ -78,6 +91,14 @@ impl<'a> Body<'a> {
     fn turn(&mut self) {
         self.out.extend_from_slice(self.page.get(..self.end).unwrap_or_default());
         self.end = 0;
+        self.pass_on();
+    }
+
+    fn pass_on(&mut self) {
+        if let Some(take) = &mut self.take {
+            take(self.out);
+            self.out.clear();
+        }
     }
 }
 

@@ -85,14 +85,32 @@ impl Exposition {
     ///
     /// The example of [`Plan`] shows it at work.
     pub fn render(&self, plan: &Plan, sources: &[Source], out: &mut Vec<u8>) -> bool {
+        self.write(plan, sources, Body::new(out))
+    }
+
+    /// The same, where `take` gets the body piece by piece: in text some KiB at a time, in protobuf a family, in JSON all of it.
+    ///
+    /// ```
+    /// use tachograph_exporter::exposition::{Exposition, Format};
+    /// use tachograph_exporter::plan::{Options, Plan};
+    /// let plan = Plan::new(&[], &Options::default())?;
+    /// let mut length = 0;
+    /// assert!(Exposition::new(Format::OpenMetrics).render_pieces(&plan, &[], &mut |piece| length += piece.len()));
+    /// assert_eq!(length, "# EOF\n".len());
+    /// # Ok::<(), tachograph_exporter::plan::PlanError>(())
+    /// ```
+    pub fn render_pieces(&self, plan: &Plan, sources: &[Source], take: &mut dyn FnMut(&[u8])) -> bool {
+        self.write(plan, sources, Body::taken(&mut Vec::new(), take))
+    }
+
+    fn write(&self, plan: &Plan, sources: &[Source], mut body: Body<'_>) -> bool {
         if !plan.fits(sources) {
             return false;
         }
-        let mut body = Body::new(out);
         match self.format {
             Format::Text => text::render(plan, sources, &self.selection, &mut body),
             Format::OpenMetrics => openmetrics::render(plan, sources, &self.selection, self.created, &mut body),
-            Format::Protobuf => body.appending(|out| protobuf::render(plan, sources, &self.selection, out)),
+            Format::Protobuf => protobuf::render(plan, sources, &self.selection, &mut body),
             Format::Json => body.appending(|out| json::render(plan, sources, &self.selection, out)),
         }
         body.finish();

@@ -7,6 +7,7 @@
 use prost::encoding::{encode_varint, encoded_len_varint};
 use tachograph_layout::exponential_index;
 
+use super::body::Body;
 use super::selection::{Selection, Wanted, families};
 use crate::distribution::{self, plus};
 use crate::label_block;
@@ -39,24 +40,26 @@ const fn bytes(field: u8) -> u8 {
 const LABEL: u8 = 1;
 const VALUE: u8 = 1;
 
-pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out: &mut Vec<u8>) {
+pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, body: &mut Body<'_>) {
     let labels = plan.labels.get_or_init(|| Labels::of(plan, sources));
     // Families come in the order of their labels; those that are not wanted are passed over.
     let mut cursor = Cursor { labels, series: 0, at: 0 };
     for (planned, family) in families(plan, sources, selection) {
-        let begin = out.len();
-        let mut any = false;
-        message(out, |out| {
-            head(out, family);
-            for block in plan.blocks.get(planned.blocks.clone()).unwrap_or_default() {
-                let Some(source) = sources.get(block.source) else { continue };
-                let Some(wanted) = Wanted::of(selection, source) else { continue };
-                any |= metrics(plan, block, source, &wanted, &mut cursor, out);
+        body.appending(|out| {
+            let begin = out.len();
+            let mut any = false;
+            message(out, |out| {
+                head(out, family);
+                for block in plan.blocks.get(planned.blocks.clone()).unwrap_or_default() {
+                    let Some(source) = sources.get(block.source) else { continue };
+                    let Some(wanted) = Wanted::of(selection, source) else { continue };
+                    any |= metrics(plan, block, source, &wanted, &mut cursor, out);
+                }
+            });
+            if !any {
+                out.truncate(begin);
             }
         });
-        if !any {
-            out.truncate(begin);
-        }
     }
 }
 

@@ -34,14 +34,14 @@ impl Compression {
     }
 }
 
-/// The body as one gzip member, at a level of 1 (fast) to 9 (small).
-pub(super) fn gzip(body: &[u8], level: u32) -> Vec<u8> {
-    // A tenth is what exposition text comes down to.
-    let out = Vec::with_capacity(body.len() / 8);
-    let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level));
-    // Writing into memory does not fail.
-    let written = encoder.write_all(body).and_then(|()| encoder.finish());
-    written.unwrap_or_default()
+/// What `write` hands over piece by piece, as one gzip member, at a level of 1 (fast) to 9 (small); and what `write` says.
+pub(super) fn gzip<T>(level: u32, write: impl FnOnce(&mut dyn FnMut(&[u8])) -> T) -> (Vec<u8>, T) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(level));
+    let said = write(&mut |piece| {
+        // Writing into memory does not fail.
+        let _ = encoder.write_all(piece);
+    });
+    (encoder.finish().unwrap_or_default(), said)
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     fn what_was_compressed_reads_back_and_is_smaller() {
         let body = "app_requests_total{method=\"GET\"} 7\n".repeat(5_000);
         for level in [1, 6, 9] {
-            let small = gzip(body.as_bytes(), level);
+            let (small, ()) = gzip(level, |take| body.as_bytes().chunks(999).for_each(take));
             assert!(small.len() * 10 < body.len(), "level {level}: {}", small.len());
             let mut back = String::new();
             flate2::read::GzDecoder::new(small.as_slice()).read_to_string(&mut back).expect("gzip");

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::coalesce::Coalescer;
-use super::compress::{Compression, gzip};
+use super::compress::Compression;
 use super::listen::Peer;
 use super::scrape::{ScrapeError, Scraper};
 use super::{Config, negotiate};
@@ -65,9 +65,8 @@ impl App {
         let rendering = Arc::clone(&scraper);
         let level = config.compression_level;
         let renders = Coalescer::new(move |wanted: &Wanted| {
-            let rendered = rendering.metrics(&wanted.exposition);
-            let body = rendered.map(|body| if wanted.gzip { gzip(&body, level) } else { body });
-            body.map(Bytes::from).map_err(|error| {
+            let level = wanted.gzip.then_some(level);
+            rendering.body(&wanted.exposition, level).map(Bytes::from).map_err(|error| {
                 let unknown = matches!(error, ScrapeError::UnknownRegion { .. });
                 if !unknown {
                     tracing::error!(%error, "a scrape failed");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::compress::gzip;
 use super::death_metrics::DeathMetrics;
 use super::merge_metrics::MergeMetrics;
 use super::recorder_metrics::RecorderMetrics;
@@ -173,10 +174,15 @@ impl Scraper {
     /// # Errors
     /// [`ScrapeError`] where nothing can be rendered; one region that can't be read is no such reason.
     pub fn metrics(&self, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
+        self.body(exposition, None)
+    }
+
+    /// The same, compressed at a level, if one is given: then it is never whole in memory as it is.
+    pub(super) fn body(&self, exposition: &Exposition, level: Option<u32>) -> Result<Vec<u8>, ScrapeError> {
         let start = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.own.count_scrape();
-        let body = self.render(&mut state, exposition);
+        let body = self.render(&mut state, exposition, level);
         let failed = matches!(&body, Err(error) if !matches!(error, ScrapeError::UnknownRegion { .. }));
         self.own.scrape_ended(start.elapsed(), failed);
         body
@@ -186,7 +192,7 @@ impl Scraper {
         Views::of(self.directories.scan())
     }
 
-    fn render(&self, state: &mut State, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
+    fn render(&self, state: &mut State, exposition: &Exposition, level: Option<u32>) -> Result<Vec<u8>, ScrapeError> {
         let mut found = self.find();
         let infos: Vec<&RegionInfo> = found.views.iter().map(|view| &view.region).collect();
         let tally = self.deaths.observe(&self.directories, &infos);
@@ -226,16 +232,20 @@ impl Scraper {
             let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
             return Err(ScrapeError::UnknownRegion { names: names.join(", ") });
         }
-        // Of a selection nothing is known beforehand, and it is no measure for the next one.
-        let guess = if exposition.selection.is_all() { state.body_len } else { 0 };
-        let mut body = Vec::with_capacity(guess + guess / 16);
-        if !exposition.render(plan, &sources, &mut body) {
+        let (body, fits) = if let Some(level) = level {
+            gzip(level, |take| exposition.render_pieces(plan, &sources, take))
+        } else {
+            // Of a selection nothing is known beforehand, and it is no measure for the next one.
+            let all = exposition.selection.is_all();
+            let mut body = Vec::with_capacity(if all { state.body_len + state.body_len / 16 } else { 0 });
+            let fits = exposition.render(plan, &sources, &mut body);
+            state.body_len = if all { body.len() } else { state.body_len };
+            (body, fits)
+        };
+        if !fits {
             return Err(ScrapeError::Misfit);
         }
         drop(sources);
-        if exposition.selection.is_all() {
-            state.body_len = body.len();
-        }
         state.said.tell(&found.problems, plan.clashes().iter().map(ToString::to_string).chain(left_out));
         state.log(&found.views);
         found.recycle();
