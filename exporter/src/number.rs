@@ -58,7 +58,7 @@ fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
 const EIGHT: u64 = 100_000_000;
 
 /// Writes an unsigned integer to the front of `out` and says how long it is; what is behind it may be written, too.
-#[inline]
+#[inline(always)]
 pub(crate) fn write_u64(out: &mut [u8; WIDTH], value: u64) -> usize {
     if value < EIGHT { write_first(out, value) } else { write_long(out, value) }
 }
@@ -100,7 +100,7 @@ pub(crate) fn write_millis(out: &mut [u8; WIDTH], millis: u64) -> usize {
 }
 
 /// Writes up to eight digits, without zeros in front, to the front of `out`.
-#[inline]
+#[inline(always)]
 fn write_first(out: &mut [u8; WIDTH], value: u64) -> usize {
     // Counted apart, so that the next number need not wait for these digits to know where it stands.
     let len = digits(value as u32);
@@ -110,7 +110,7 @@ fn write_first(out: &mut [u8; WIDTH], value: u64) -> usize {
 }
 
 /// How many digits a number below 10^8 has.
-#[inline]
+#[inline(always)]
 const fn digits(value: u32) -> usize {
     const TENS: [u32; 16] = {
         let mut tens = [u32::MAX; 16];
@@ -138,7 +138,7 @@ fn write_eight(out: &mut [u8; WIDTH], at: usize, value: u64) {
 
 /// The eight digits of a number below 10^8, a byte each, the first one in the lowest byte: halves, their halves, and the
 /// halves of those are parted all at once in one word, each quotient by a multiplication.
-#[inline]
+#[inline(always)]
 const fn eight_digits(value: u64) -> u64 {
     let fours = (value / 10_000) | ((value % 10_000) << 32);
     let hundreds = (fours * 10_486) >> 20 & 0x7f_0000_007f;

@@ -66,7 +66,7 @@ impl<'a> Body<'a> {
 
     /// Appends the first `len` bytes of `text`, which goes on for a block at least; then the number that `number` writes,
     /// telling how long it is; then the line's end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn line(&mut self, text: &[u8], len: usize, number: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
         if len > BLOCKS * BLOCK || self.end > PAGE - (BLOCKS + 1) * BLOCK - WIDTH {
             return self.rare_line(text, len, number);
@@ -102,8 +102,9 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Writes a line to a page, where there is room, and says where it ends.
-#[inline]
+/// Writes a line to a page, where there is room, and says where it ends. A call a line, or a block, would cost a third of the line:
+/// whether one is made must not hang on how the crate is cut into units.
+#[inline(always)]
 fn write(
     page: &mut [u8; PAGE],
     at: usize,
@@ -132,7 +133,7 @@ fn write(
 }
 
 /// Copies one block of a text that stands at a place of the page.
-#[inline]
+#[inline(always)]
 fn copy_block(page: &mut [u8; PAGE], at: usize, text: &[u8], block: usize) {
     let from = text.get(block * BLOCK..).and_then(|from| from.first_chunk::<BLOCK>());
     let to = page.get_mut(at + block * BLOCK..).and_then(|to| to.first_chunk_mut::<BLOCK>());

@@ -106,7 +106,7 @@ impl Writer<'_, '_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn line(&mut self, prefix: u32, number: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
         // Behind the last prefix there is a block more.
         self.out.line(&self.arena[self.at..], prefix as usize, number);
