@@ -390,7 +390,7 @@ pub struct Frame {
     #[serde(serialize_with = "hex")]
     pub address: u64,
     /// Less the load address of the executable: what a symbolizer wants, with the build id. `None` where it is below
-    /// that; in a shared library it means nothing.
+    /// that, or 4 GiB and more behind: in a shared library, which the region does not name.
     #[serde(serialize_with = "hex_or_null")]
     pub offset: Option<u64>,
 }

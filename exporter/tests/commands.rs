@@ -155,6 +155,7 @@ fn a_moment_of_the_recording_and_a_case_are_compared_with_now() {
     assert!(stderr(&before).contains("nothing of mc-0 is recorded just before 2020-01-01"), "{}", stderr(&before));
     let wrong = diff("mc-0@yesterday");
     assert!(stderr(&wrong).contains("is no time: give -30s"), "{}", stderr(&wrong));
+    assert_eq!((wrong.status.code(), before.status.code()), (Some(2), Some(1)), "bad usage, and nothing found");
     let no_crash = diff("mc-0@crash-10s");
     assert!(stderr(&no_crash).contains("no crash of region mc-0"), "{}", stderr(&no_crash));
     drop(recorder);

@@ -191,6 +191,16 @@ fn die(
         }
         "exec_other" => return Err(Command::new("sleep").arg("60").exec().into()),
         "wait" => wait_to_be_killed(),
+        "eat" => {
+            println!("ready {}", Pid::this());
+            // Once it is told to, it takes memory until it is killed for it.
+            std::io::stdin().read_line(&mut String::new())?;
+            let mut eaten: Vec<Vec<u8>> = Vec::new();
+            loop {
+                eaten.push(vec![1; 1 << 20]);
+                black_box(&eaten);
+            }
+        }
         other => return Err(format!("no death {other}").into()),
     }
     Ok(())

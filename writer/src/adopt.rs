@@ -58,6 +58,9 @@ pub struct Adopted {
     pub unmatched: u64,
     /// The families of these, by name.
     pub left: Vec<String>,
+    /// Series that no process took over in more than one life and that found no room any more, among them label sets of open
+    /// families beyond the slots that these had: their totals end here.
+    pub dropped: u64,
 }
 
 /// The totals that a region continues, for the life of the process.
@@ -68,6 +71,7 @@ pub(crate) struct Adoption {
     section: Section,
     predecessor: [u8; 16],
     restarts: u64,
+    dropped: u64,
     families: HashMap<&'static str, Vec<Sets>>,
     taken: AtomicU64,
     /// Registrations and totals taken so far, and what housekeeping found at its last tick.
@@ -143,6 +147,7 @@ impl Adoption {
             section: started.layout.section(SectionKind::Carried),
             predecessor: predecessor.uuid,
             restarts: predecessor.restarts.saturating_add(1),
+            dropped: predecessor.dropped,
             families,
             taken: AtomicU64::new(0),
             stirred: AtomicU64::new(0),
@@ -207,6 +212,7 @@ impl Adoption {
             waiting: 0,
             unmatched: 0,
             left: Vec::new(),
+            dropped: self.dropped,
         };
         for sets in self.families.values().flatten() {
             let (free, name) = (sets.lock().len() as u64, sets.entry.name);

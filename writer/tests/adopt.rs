@@ -458,3 +458,27 @@ fn an_archive_that_can_not_be_used_costs_no_count() {
     let hidden = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(hidden.filter(|name| name.starts_with(".mc.") && name.ends_with(".tacho")).count(), 2);
 }
+
+#[test]
+fn label_sets_that_found_no_slot_in_the_life_before_are_told() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let builder = Region::builder("mc").dir(dir.path()).on_existing(OnExisting::Adopt);
+    let peers = |region: &Region, budget: u32| -> OpenFamily<Counter, 1> {
+        region.open_family(Desc::new("app_peer_total", "Requests by peer"), ["peer"], OpenRules::new(budget)).unwrap()
+    };
+    let first = builder.clone().build().unwrap();
+    let family = peers(&first, 4);
+    let leases: Vec<_> = ["a", "b", "c", "d"].map(|peer| family.with([peer])).into();
+    leases.iter().for_each(|lease| lease.inc());
+    first.close();
+    // A build with room for two, which nobody asks for any.
+    let second = builder.clone().build().unwrap();
+    peers(&second, 2);
+    let adopted = second.adopted().unwrap();
+    assert_eq!((adopted.waiting, adopted.dropped), (4, 0));
+    second.close();
+    let third = builder.build().unwrap();
+    peers(&third, 4);
+    let adopted = third.adopted().unwrap();
+    assert!(adopted.dropped > 0 && adopted.waiting + adopted.dropped == 4, "{adopted:?}");
+}

@@ -18,6 +18,8 @@ use super::{
 
 /// Most slots that are read of any of these sections.
 const MOST_SLOTS: u64 = 1 << 20;
+/// Bytes from its load address on that an address may be in the executable.
+const LARGEST_EXECUTABLE: u64 = 1 << 32;
 /// Longest text of a message that is shown, in bytes: what many actors refer to must not multiply.
 const LONGEST_DOING: usize = 256;
 
@@ -340,7 +342,9 @@ fn culprit(thread_id: u64, thread_name: &[u8; 16], activity: u64) -> Culprit {
 
 fn frames(frames: &[u64], count: u64, image_base: u64) -> Vec<Frame> {
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(frames.len());
-    let frame = |address: &u64| Frame { address: *address, offset: address.checked_sub(image_base) };
+    // What was mapped where is not in the region; libraries lie far from the executable.
+    let inside = |offset: &u64| *offset < LARGEST_EXECUTABLE;
+    let frame = |address: &u64| Frame { address: *address, offset: address.checked_sub(image_base).filter(inside) };
     frames.iter().take(count).map(frame).collect()
 }
 

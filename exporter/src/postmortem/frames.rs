@@ -6,6 +6,10 @@ use serde::Serialize;
 
 use crate::evidence::Frame;
 
+/// What is said where an address is in no known place.
+pub(super) const OUTSIDE: &str = "in parentheses: addresses outside the executable, in a shared library or the kernel's own \
+                                  page. Which one is not known: a region holds no list of what was mapped.";
+
 /// The frames of the thread that died.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Frames {

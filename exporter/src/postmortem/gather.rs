@@ -264,8 +264,8 @@ fn caught(evidence: &Evidence, died_of: &DiedOf) -> List<Panic> {
     let first = panics.first.iter().filter(|first| panics.latest.iter().all(|one| one.number != first.number));
     let fatal = died_of.panic.as_ref().map(|panic| panic.number);
     let caught = first.chain(&panics.latest).filter(|panic| Some(panic.number) != fatal).cloned().collect();
-    let List { entries, more } = List::last(caught, MOST);
-    List { entries, more: more.saturating_add(panics.lost) }
+    // There are nine at most, so that none is left out: what the ring lost is told by itself.
+    List::last(caught, MOST)
 }
 
 fn process(region: &RegionInfo) -> Process {
@@ -360,7 +360,9 @@ fn not_known(region: &RegionInfo, evidence: &Evidence, found: Option<&Found>) ->
     }
     if region.verdict == Verdict::Copy {
         list.push(
-            "Whether its writer lives: this is a copy, away from its lock. Times are as of its last housekeeping tick."
+            "Whether its writer lives, or how it ended: this is a copy, away from its lock, with the state that it had. \
+             A case (`tacho case REGION -o FILE`) holds the verdict and the cause beside such a copy. Times are as of its \
+             last housekeeping tick."
                 .to_owned(),
         );
     }

@@ -37,7 +37,9 @@ pub fn page(report: &Report) -> String {
     frames(report, &mut page);
     page.section(
         "Panics survived",
-        entries(&report.caught_panics, "none", |panic| format!("{}  {}", moment(panic.at.realtime_ns), said(panic))),
+        entries(&report.caught_panics, "none", |panic| format!("{}  {}", moment(panic.at.realtime_ns), said(panic)))
+            .into_iter()
+            .chain(words::panics_lost(report)),
     );
     let process = &report.process;
     let started = moment((process.started_seconds * 1e9) as u64);
@@ -88,6 +90,9 @@ fn frames(report: &Report, page: &mut Page) {
         frames.of, frames.build_id
     )]);
     page.element("code", &frames.frames.iter().map(offset).collect::<Vec<_>>().join(" "));
+    if frames.frames.iter().any(|frame| frame.offset.is_none()) {
+        page.element("p", super::frames::OUTSIDE);
+    }
     if let Some(command) = &frames.command {
         page.element("p", "To name them:");
         page.element("code", command);

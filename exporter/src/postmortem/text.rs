@@ -110,6 +110,9 @@ impl Report {
                 page.line(&shown.collect::<Vec<_>>().join(" "), "    ", "    ");
                 page.more(FRAMES, frames.frames.len(), 0);
                 page.entry(&format!("build id {}", frames.build_id));
+                if frames.frames.iter().any(|frame| frame.offset.is_none()) {
+                    page.entry(super::frames::OUTSIDE);
+                }
                 if let Some(command) = &frames.command {
                     page.entry("to name them, with the executable of that build id:");
                     // To be copied whole, so it is not wrapped.
@@ -122,6 +125,9 @@ impl Report {
         page.list(&self.caught_panics, "none", |panic| {
             format!("{}  {}", at(panic.at.realtime_ns as f64 / 1e9), said(panic))
         });
+        if let Some(lost) = words::panics_lost(self) {
+            page.entry(&lost);
+        }
     }
 
     fn surroundings(&self, page: &mut Page) {

@@ -5,6 +5,7 @@ use super::{Report, Unfinished, UnfinishedState};
 use crate::Verdict;
 use crate::cause::Cause;
 use crate::evidence::ActivityState;
+use crate::evidence::Sender;
 use crate::table::{float, moment, span};
 
 /// A moment.
@@ -51,7 +52,13 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
         let code = signal.code_name.as_ref().map_or_else(|| format!("code {}", signal.code), Clone::clone);
         let address = signal.address.map_or_else(String::new, |address| format!(", address {address:#x}"));
         let then = if died.panic.is_some() { "Then, the same death, " } else { "" };
-        list.push(format!("{then}{} ({code}{address}) in {}.", signal.name, who(&signal.by)));
+        // An abort sends itself its signal.
+        let sent = match signal.sender.filter(|sender| sender.pid != report.process.pid) {
+            None => String::new(),
+            Some(Sender { pid: 0, uid }) => format!(", sent by a process outside its pid namespace, of user {uid}"),
+            Some(Sender { pid, uid }) => format!(", sent by process {pid} of user {uid}"),
+        };
+        list.push(format!("{then}{} ({code}{address}) in {}{sent}.", signal.name, who(&signal.by)));
     }
     if let Some(thread) = died.unfinished_by_thread {
         list.push(format!("Thread {thread} began to record a fatal signal and did not come to its end."));
@@ -59,8 +66,14 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
     if list.is_empty() {
         list.push(match (report.headline.died, report.headline.cause) {
             (false, _) => match report.headline.verdict {
-                Verdict::Copy => "Not known: this is a copy, and it records no end.".to_owned(),
-                _ => "Nothing: no end is recorded.".to_owned(),
+                Verdict::Copy => {
+                    "Not known: this is a copy, and none of a signal, an exit or an unwinding is recorded in it. \
+                     Whether its writer was killed, or lives, a copy can't hold: ask the region in its place, or a case of it."
+                        .to_owned()
+                }
+                Verdict::Closed => "Nothing: it closed its region in order.".to_owned(),
+                Verdict::Running | Verdict::Hung => "Nothing: it lives.".to_owned(),
+                Verdict::Crashed => "Nothing: no end is recorded.".to_owned(),
             },
             (true, Some(Cause::Exit)) => {
                 "It called exit, or returned from main, without closing its region. No panic of the main thread was recorded."
@@ -182,6 +195,13 @@ pub(crate) fn successor(report: &Report) -> String {
     }
 }
 
+/// How many panics the ring had no room for.
+pub(crate) fn panics_lost(report: &Report) -> Option<String> {
+    let lost = report.evidence.panics_lost;
+    (lost > 0)
+        .then(|| format!("and {lost} more, of which nothing is kept: the region holds the first panic and the last 8"))
+}
+
 /// What the report stands on, in lines of a name and a text.
 pub(crate) fn basis(report: &Report) -> Vec<(&'static str, String)> {
     let basis = &report.evidence;
@@ -197,7 +217,11 @@ pub(crate) fn basis(report: &Report) -> Vec<(&'static str, String)> {
                     0 => "no gaps".to_owned(),
                     gaps => format!("{gaps} gaps, the longest {}", span(span_.longest_gap_seconds)),
                 };
-                let lost = if span_.lost > 0 { format!(", {} samples left out", span_.lost) } else { String::new() };
+                let lost = match span_.lost {
+                    0 => String::new(),
+                    1 => ", 1 tick lost".to_owned(),
+                    lost => format!(", {lost} ticks lost"),
+                };
                 let unseen = if span_.series_not_followed > 0 {
                     format!(", {} series not followed", span_.series_not_followed)
                 } else {

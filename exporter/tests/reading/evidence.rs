@@ -72,7 +72,7 @@ pub(crate) fn region() -> Region {
     }
     region.control(Control::PANICS_SEEN, 1);
     let mut frames = [0; 64];
-    frames[..2].copy_from_slice(&[0x5500_1234, 0x10]);
+    frames[..3].copy_from_slice(&[0x5500_1234, 0x10, 0x7fff_0000_1234]);
     region.record(
         SectionKind::Crash,
         CrashSlots::FATAL,
@@ -85,7 +85,7 @@ pub(crate) fn region() -> Region {
             code: 1,
             address: 0x20,
             activity: 1,
-            frame_count: 2,
+            frame_count: 3,
             thread_name: *b"sixteen-bytes-lo",
             image_base: 0x5500_0000,
             frames,
@@ -159,7 +159,7 @@ fn each_thing_is_read_as_it_was_written() {
     assert_eq!((fatal.address, fatal.by.thread_id, fatal.sender), (Some(0x20), 4711, None));
     assert_eq!((fatal.by.thread_name.as_str(), fatal.by.activity), ("sixteen-bytes-lo", Some(0)));
     let offsets: Vec<Option<u64>> = fatal.frames.iter().map(|frame| frame.offset).collect();
-    assert_eq!(offsets, [Some(0x1234), None]);
+    assert_eq!(offsets, [Some(0x1234), None, None], "below the executable, and in a library");
     let json = serde_json::to_value(&evidence).unwrap();
     assert_eq!(json["fatal"]["frames"][0]["offset"], "0x1234");
     assert_eq!(json["activities"]["actors"][0]["type"], "meeting");

@@ -39,7 +39,7 @@ fn aborted() -> Region {
         header.build_id[..2].copy_from_slice(&[0xab, 0xcd]);
     });
     region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| {
-        (fatal.signal, fatal.code, fatal.claim) = (6, -6, 4711);
+        (fatal.signal, fatal.code, fatal.claim, fatal.sender_pid) = (6, -6, 4711, 4700);
     });
     let mut second = panic_record(2, "no route to m-9", TICK.monotonic_ns + SECOND - 1_000_000);
     second.thread_id = 4711;
@@ -214,10 +214,56 @@ fn each_verdict_has_its_headline() {
     let directory = directory();
     let copy = report_on(&clean.write(directory.path()));
     assert_eq!((copy.headline.verdict, copy.headline.died, copy.found()), (Verdict::Copy, false, false));
-    assert!(copy.to_string().contains("Not known: this is a copy, and it records no end."));
+    let text = copy.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("Not known: this is a copy, and none of a signal, an exit or an unwinding is recorded"),
+        "{text}"
+    );
+    assert!(text.contains("A case (`tacho case REGION -o FILE`) holds the verdict and the cause"), "{text}");
     let copy = report_on(&aborted().write(directory.path()));
     assert!(copy.headline.died && copy.found());
     assert!(copy.to_string().starts_with("mc-0, a copy: died at 2023-11-14 22:15:01 UTC (SIGABRT)"));
+}
+
+/// Who sent the signal, frames outside the executable, and panics that the ring lost are told in text and page.
+#[test]
+fn what_is_not_of_the_writers_own_is_told_for_what_it_is() {
+    let mut region = aborted();
+    let told = |region: &Region| {
+        let report = report(region);
+        let text = report.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        (text, tachograph_exporter::postmortem::page(&report))
+    };
+    let (text, page) = told(&region);
+    assert!(!text.contains("sent by") && !text.contains("more, of which nothing is kept"), "{text}");
+    region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| {
+        (fatal.signal, fatal.code, fatal.sender_pid, fatal.sender_uid) = (11, 0, 77, 1000);
+        (fatal.frame_count, fatal.image_base) = (2, 0x5500_0000);
+        fatal.frames[..2].copy_from_slice(&[0x5500_1235, 0x7fff_0000_1234]);
+    });
+    region.control(Control::PANICS_SEEN, 31);
+    assert!(!page.contains("in parentheses: addresses outside the executable"));
+    let (text, page) = told(&region);
+    let sent = "SIGSEGV (SI_USER) in";
+    let by = ", sent by process 77 of user 1000.";
+    let outside = "in parentheses: addresses outside the executable";
+    assert!(text.contains(sent) && text.contains(by) && text.contains("0x1235 (0x7fff00001234)"), "{text}");
+    assert!(text.contains(outside) && text.contains("-i 0x1234 ") && !text.contains("0x7fff00001233"), "{text}");
+    let lost = "more, of which nothing is kept: the region holds the first panic and the last 8";
+    assert!(text.contains(lost) && !text.contains("more; --json has up to"), "{text}");
+    for said in [by, outside, lost] {
+        assert!(page.contains(said), "{said}");
+    }
+}
+
+#[test]
+fn the_living_and_the_closed_died_of_nothing() {
+    let directory = directory();
+    let mut region = Region::full("mc-0");
+    region.control(Control::STATE, RegionState::Closed.to_wire());
+    let _lock = lock_file(directory.path(), "mc-0");
+    let closed = report_on(&region.write(directory.path())).to_string();
+    assert!(closed.contains("Nothing: it closed its region in order."), "{closed}");
 }
 
 fn rustix_now() -> u64 {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tachograph_exporter::diff::{Diff, Pair};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::Now;
-use tachograph_exporter::moment::Moment;
+use tachograph_exporter::moment::{Moment, MomentError};
 use tachograph_exporter::recording::{RecordedRegion, Recordings};
 use tachograph_exporter::table::{self, Table};
 use tachograph_exporter::{Directories, Snapshot};
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &cli::Diff) -> ExitCode {
     let side = |region: &str| side(&directories, &recorder_dir, region);
     let (a, b) = match side(&args.a).and_then(|a| Ok((a, side(&args.b)?))) {
         Ok(sides) => sides,
+        Err(error) if error.is::<MomentError>() => return output::misused(error.as_ref(), args.json),
         Err(error) => return output::fail_as(error.as_ref(), args.json),
     };
     let mut diff = Diff::new(&a.0, &b.0, (a.1, b.1));

@@ -9,6 +9,8 @@ use tachograph_exporter::table::printable;
 
 /// Something was found.
 pub(crate) const FOUND: ExitCode = ExitCode::FAILURE;
+/// It was asked for in a wrong way.
+pub(crate) const USAGE: u8 = 2;
 
 /// Writes to standard output, then ends with `code`; with 1 where it can't be written.
 pub(crate) fn print(text: impl AsRef<[u8]>, code: ExitCode) -> ExitCode {
@@ -32,6 +34,12 @@ pub(crate) fn fail_as(error: &dyn Error, json: bool) -> ExitCode {
         print(format!("{object}\n"), FOUND);
     }
     fail(error)
+}
+
+/// As [`fail_as`], for what was asked for in a wrong way.
+pub(crate) fn misused(error: &dyn Error, json: bool) -> ExitCode {
+    let _ = fail_as(error, json);
+    ExitCode::from(USAGE)
 }
 
 /// Says what is wrong on standard error.

@@ -9,7 +9,6 @@ use crate::cli::{CompressionChoice, Log, LogFormat, LogLevel, Serve};
 use crate::output;
 
 /// Bad usage.
-const USAGE: u8 = 2;
 
 pub(crate) fn run(args: &Serve) -> ExitCode {
     let config = Config {
@@ -35,7 +34,7 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
         output::say(problem);
     }
     if !problems.is_empty() {
-        return ExitCode::from(USAGE);
+        return ExitCode::from(output::USAGE);
     }
     if args.check {
         return output::print("the configuration can be served\n", ExitCode::SUCCESS);
@@ -49,7 +48,8 @@ pub(crate) fn run(args: &Serve) -> ExitCode {
     match runtime.block_on(serve(&config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = if matches!(error, ServeError::Config(_)) { ExitCode::from(USAGE) } else { output::FOUND };
+            let code =
+                if matches!(error, ServeError::Config(_)) { ExitCode::from(output::USAGE) } else { output::FOUND };
             output::fail(&error);
             code
         }

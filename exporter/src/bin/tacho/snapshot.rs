@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
-use tachograph_exporter::{CopyError, RegionReader};
+use tachograph_exporter::{CopyError, RegionReader, Verdict};
 
 use crate::cli::Snapshot;
 use crate::output;
@@ -48,7 +48,12 @@ pub(crate) fn run(args: &Snapshot) -> ExitCode {
     let text = if args.json {
         format!("{}\n", json!({ "version": 1, "region": name, "verdict": verdict, "path": path, "bytes": bytes }))
     } else {
-        format!("{name} ({verdict}): {bytes} bytes in {}\n", tachograph_exporter::table::printable(&path))
+        let mut text =
+            format!("{name} ({verdict}): {bytes} bytes in {}\n", tachograph_exporter::table::printable(&path));
+        if verdict == Verdict::Crashed {
+            text.push_str("the copy does not hold that it crashed, or of what: `tacho case` writes a file that does\n");
+        }
+        text
     };
     output::print(text, ExitCode::SUCCESS)
 }
