@@ -310,3 +310,42 @@ fn of_fifty_recorded_crashes_the_first_and_the_newest_have_their_cases() {
     assert!(has(first) && !has(newest) && archived.len() <= 5, "{archived:?}");
     drop(server);
 }
+
+/// What a copy can't hold is said plainly, by the snapshot and by the report on it; what stands in it, and in a case, is told.
+#[test]
+fn a_copy_of_the_killed_says_what_it_does_not_know_and_its_case_knows() {
+    let folder = tmpfs::folder();
+    let tacho = |args: &[&str]| {
+        let output = Command::new(binary("tacho")).current_dir(folder.path()).args(args).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        (text, output.status.code())
+    };
+    let hint = "the copy does not hold that it crashed, or of what: `tacho case` writes a file that does";
+    for (by, copies, cause) in [
+        (By::Sent(Signal::SIGKILL), ["killed.copy", "killed.cp"], "killed"),
+        (By::Sent(Signal::SIGSYS), ["sys.copy", "sys.cp"], "SIGSYS"),
+    ] {
+        die(folder.path(), "hooks", "wait", by);
+        let (said, code) = tacho(&["snapshot", "v", "-o", copies[0], "--region-dir", "."]);
+        assert!(said.starts_with("v (crashed): ") && code == Some(0), "{said}");
+        assert_eq!(said.contains(hint), cause == "killed", "{said}");
+        std::fs::copy(folder.path().join("v.tacho"), folder.path().join(copies[1])).expect("room");
+        for copy in copies {
+            let (report, code) = tacho(&["postmortem", copy]);
+            let unknown = report.contains("Whether its writer was killed, or lives, a copy can't hold");
+            assert_eq!((unknown, code), (cause == "killed", Some(i32::from(cause != "killed"))), "{report}");
+            assert!(
+                report.contains("A case (`tacho case REGION -o FILE`) holds the verdict and the cause"),
+                "{report}"
+            );
+            assert_eq!(report.contains("a copy: died at"), cause != "killed", "{report}");
+        }
+        let case = format!("{cause}.case.tar.gz");
+        assert_eq!(tacho(&["case", "v", "-o", &case, "--region-dir", "."]).1, Some(0));
+        let (report, code) = tacho(&["postmortem", &case]);
+        assert!(
+            report.starts_with("v crashed at ") && report.contains(&format!("({cause})")) && code == Some(1),
+            "{report}"
+        );
+    }
+}

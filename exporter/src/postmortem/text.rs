@@ -110,7 +110,7 @@ impl Report {
                 page.line(&shown.collect::<Vec<_>>().join(" "), "    ", "    ");
                 page.more(FRAMES, frames.frames.len(), 0);
                 page.entry(&format!("build id {}", frames.build_id));
-                if frames.frames.iter().any(|frame| frame.offset.is_none()) {
+                if frames.frames.iter().take(FRAMES).any(|frame| frame.offset.is_none()) {
                     page.entry(super::frames::OUTSIDE);
                 }
                 if let Some(command) = &frames.command {

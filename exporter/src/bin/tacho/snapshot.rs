@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
+use tachograph_exporter::cause::Cause;
 use tachograph_exporter::{CopyError, RegionReader, Verdict};
 
 use crate::cli::Snapshot;
@@ -50,7 +51,11 @@ pub(crate) fn run(args: &Snapshot) -> ExitCode {
     } else {
         let mut text =
             format!("{name} ({verdict}): {bytes} bytes in {}\n", tachograph_exporter::table::printable(&path));
-        if verdict == Verdict::Crashed {
+        // A signal, an exit and an unwinding are recorded in the region, so that the copy tells them, too.
+        let elsewhere = [Cause::Killed, Cause::OutOfMemory, Cause::Exec];
+        if verdict == Verdict::Crashed
+            && reader.info().is_ok_and(|info| info.cause.is_none_or(|cause| elsewhere.contains(&cause)))
+        {
             text.push_str("the copy does not hold that it crashed, or of what: `tacho case` writes a file that does\n");
         }
         text
