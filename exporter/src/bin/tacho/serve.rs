@@ -8,8 +8,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::{CompressionChoice, Log, LogFormat, LogLevel, Serve};
 use crate::output;
 
-/// Bad usage.
-
 pub(crate) fn run(args: &Serve) -> ExitCode {
     let config = Config {
         listen: args.listen.clone(),
