@@ -217,7 +217,8 @@ fn a_crowd_costs_a_body_that_is_sent_and_one_that_is_made() {
 #[test]
 #[ignore = "a million series: see the head of this file"]
 fn long() {
-    [10_000, 100_000, 1_000_000]
-        .into_iter()
-        .for_each(|series| measure_all(series, &[ALIKE, COMPRESSED, SLOW, MIXED, MANY]));
+    // Of less than that the exporter's own megabyte and a half is more than the bodies.
+    for series in [100_000, 200_000, 1_000_000] {
+        measure_all(series, &[ALIKE, COMPRESSED, SLOW, MIXED, MANY]);
+    }
 }
