@@ -482,6 +482,26 @@ fn a_label_that_is_added_stands_once() {
     assert!(!options("overflow").is_usable() && options("shard").is_usable());
 }
 
+/// A scraper writes `up` and some `scrape_*` at each scrape; a series of that name and the target's labels alone would be written over
+/// them.
+#[test]
+fn a_scraper_s_own_series_are_nobody_elses() {
+    let none = Options { region_label: String::new() };
+    let region = |labels: &str, names: &[&str]| {
+        let label_names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        ["up", "scrape_duration_seconds", "upper"].into_iter().fold(Builder::default(), |builder, name| {
+            let family = Family::new(name, "Help.", Kind::Gauge, Number::I64);
+            builder.family(Family { label_names: label_names.clone(), ..family }, &[(labels, &[0])])
+        })
+    };
+    for (labels, names, shown) in [("", &[][..], 1), (r#"pool="""#, &["pool"], 1), (r#"pool="a""#, &["pool"], 3)] {
+        let (body, clashes) = rendered(&[region(labels, names).build("r", 1)], &none);
+        assert_eq!((parse(&body).len(), clashes.len()), (shown, 3 - shown), "{body}");
+        let (body, clashes) = rendered(&[region(labels, names).build("r", 1)], &Options::default());
+        assert_eq!((parse(&body).len(), clashes.len()), (3, 0), "{body}");
+    }
+}
+
 #[test]
 fn an_empty_label_tells_no_series_apart() {
     let threads = |labels: &str, names: &[&str]| {

@@ -39,7 +39,8 @@ pub(super) fn choose(sources: &[Source], options: &Options) -> Choice {
             let label = if *labelled { options.region_label.as_str() } else { "" };
             let known = index.get(family.name.as_str()).copied();
             let first = known.and_then(|known| choice.families.get(known)?.first().copied());
-            let reason = reserved(family, label).or_else(|| match first {
+            let reason = reserved(family, label).or_else(|| scraper_s_own(sources, (source, place), label));
+            let reason = reason.or_else(|| match first {
                 Some(stands) => differs(family, self::family(sources, stands)?, &sources[stands.0])
                     .or_else(|| shown_already(sources, stands, (source, place), label)),
                 None => suffix_clash(family, &taken),
@@ -78,6 +79,16 @@ fn reserved(family: &Family, region_label: &str) -> Option<String> {
     let twice = |label: &&str| !label.is_empty() && (taken(label) || (*label == region_label && *label == added));
     let label = [region_label, added].into_iter().find(twice)?;
     Some(format!("it has a label {label} of its own"))
+}
+
+/// Why a series would be taken for one that a scraper writes by itself at each scrape, `up` and the like.
+fn scraper_s_own(sources: &[Source], entry: Entry, label: &str) -> Option<String> {
+    let family = family(sources, entry).filter(|family| family.name == "up" || family.name.starts_with("scrape_"))?;
+    let series = sources[entry.0].snapshot.schema.series.get(family.series.clone())?;
+    // To Prometheus an empty label is none.
+    let bare = series.iter().any(|series| pairs(&series.labels).all(|(_, value)| value.is_empty()));
+    (label.is_empty() && bare)
+        .then(|| "Prometheus has a series of that name of its own, and no label is added".to_owned())
 }
 
 fn whose(older: &Source) -> String {
