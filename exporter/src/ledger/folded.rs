@@ -279,3 +279,6 @@ fn fell(family: &Family, before: &[u64], now: &[u64]) -> bool {
     let counted = if family.kind == Kind::Counter { before.len() } else { before.len().saturating_sub(1) };
     before.iter().zip(now).take(counted).any(|(before, now)| now < before)
 }
+
+#[cfg(test)]
+mod tests;

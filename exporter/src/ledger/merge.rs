@@ -26,14 +26,23 @@ pub(crate) struct Part {
 #[derive(Debug, Default)]
 pub(crate) struct Merge {
     schema: Arc<Schema>,
-    parts: Vec<(Arc<Schema>, Vec<u32>)>,
+    parts: Vec<(Arc<Schema>, Vec<Run>)>,
     pub(crate) clashes: Vec<String>,
     lane: usize,
     shared: usize,
 }
 
-/// Of a series that is left out.
-const NONE: u32 = u32::MAX;
+/// Cells of a part that go into the whole together: a series, or several where each cell is added by itself.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    /// Index of the family in the part.
+    family: usize,
+    from: usize,
+    to: usize,
+    cells: usize,
+    /// Nothing went there before.
+    first: bool,
+}
 
 /// What must be the same for two families to be added up.
 pub(crate) fn shape(family: &Family) -> String {
@@ -44,7 +53,7 @@ pub(crate) fn shape(family: &Family) -> String {
 impl Merge {
     /// Whether it was made of these parts' structures.
     pub(crate) fn fits(&self, parts: &[Part]) -> bool {
-        let same = |(made, part): (&(Arc<Schema>, Vec<u32>), &Part)| Arc::ptr_eq(&made.0, &part.picture.schema);
+        let same = |(made, part): (&(Arc<Schema>, Vec<Run>), &Part)| Arc::ptr_eq(&made.0, &part.picture.schema);
         self.parts.len() == parts.len() && self.parts.iter().zip(parts).all(same)
     }
 
@@ -81,6 +90,11 @@ impl Merge {
                 if families[at].help.is_empty() {
                     families[at].help.clone_from(&family.help);
                     families[at].unit.clone_from(&family.unit);
+                } else if let Some(what) = told_otherwise(family, &families[at]).filter(|_| !part.folded) {
+                    let (name, family) = (&part.name, &family.name);
+                    merge
+                        .clashes
+                        .push(format!("family {family} of {name} is added up under the {what} of an older one"));
                 }
                 for place in family.series.clone() {
                     let Some(one) = schema.series.get(place) else { continue };
@@ -106,7 +120,14 @@ impl Merge {
         let mut schema = Schema::default();
         for ((mut family, mut of_family), known) in families.into_iter().zip(series).zip(known) {
             let start = schema.series.len();
-            // By their labels, so that no series changes its place when a part comes or goes.
+            let cells = cells_of(&family);
+            let plane = if family.kind.in_shared_plane() { &mut merge.shared } else { &mut merge.lane };
+            // Cells stand as the oldest part has them, so that long runs are added at once.
+            for one in &mut of_family {
+                (one.cell, one.cells) = (*plane as u64, cells as u32);
+                *plane += cells;
+            }
+            // Series by their labels, so that none changes its place when a part comes or goes.
             of_family.sort_by(|a, b| a.labels.cmp(&b.labels));
             let mut order = vec![0; of_family.len()];
             for (place, one) in of_family.iter().enumerate() {
@@ -115,26 +136,34 @@ impl Merge {
                 }
             }
             orders.push(order);
-            let cells = cells_of(&family);
-            let plane = if family.kind.in_shared_plane() { &mut merge.shared } else { &mut merge.lane };
-            for mut one in of_family {
-                (one.cell, one.cells) = (*plane as u64, cells as u32);
-                *plane += cells;
-                schema.series.push(one);
-            }
+            schema.series.extend(of_family);
             family.series = start..schema.series.len();
             schema.families.push(family);
         }
-        merge.parts = parts
-            .iter()
-            .zip(places)
-            .map(|(part, of_part)| {
-                let place = |(family, place): (usize, usize)| {
-                    (schema.families[family].series.start + orders[family][place]) as u32
-                };
-                (Arc::clone(&part.picture.schema), of_part.into_iter().map(|at| at.map_or(NONE, place)).collect())
-            })
-            .collect();
+        let mut seen = vec![false; schema.series.len()];
+        for (part, of_part) in parts.iter().zip(places) {
+            let part = &part.picture.schema;
+            let mut runs: Vec<Run> = Vec::new();
+            for (series, at) in part.series.iter().zip(of_part) {
+                let Some((family, place)) = at else { continue };
+                let place = schema.families[family].series.start + orders[family][place];
+                let first = !std::mem::replace(&mut seen[place], true);
+                let (from, to) = (series.cell as usize, schema.series[place].cell as usize);
+                let cells = cells_of(&schema.families[family]);
+                let each = is_added_cell_by_cell(&schema.families[family]);
+                match runs.last_mut() {
+                    Some(last)
+                        if each
+                            && last.family == series.family
+                            && (last.from.saturating_add(last.cells), last.to + last.cells) == (from, to) =>
+                    {
+                        last.cells += cells;
+                    }
+                    _ => runs.push(Run { family: series.family, from, to, cells, first }),
+                }
+            }
+            merge.parts.push((Arc::clone(part), runs));
+        }
         merge.schema = Arc::new(schema);
         merge
     }
@@ -142,22 +171,15 @@ impl Merge {
     /// The sum of parts that fit.
     pub(crate) fn sum(&self, parts: &[Part]) -> Result<Snapshot, PartsError> {
         let (mut lane, mut shared) = (vec![0; self.lane], vec![0; self.shared]);
-        let mut seen = vec![false; self.schema.series.len()];
-        for (part, (schema, map)) in parts.iter().zip(&self.parts) {
-            for family in &schema.families {
-                let cells = cells_of(family);
+        for (part, (schema, runs)) in parts.iter().zip(&self.parts) {
+            for run in runs {
+                let Some(family) = schema.families.get(run.family) else { continue };
                 let plane = if family.kind.in_shared_plane() { &mut shared } else { &mut lane };
                 let from = if family.kind.in_shared_plane() { &part.picture.shared } else { &part.picture.lane };
-                for place in family.series.clone() {
-                    let (Some(one), Some(to)) = (schema.series.get(place), map.get(place)) else { continue };
-                    let Some(whole) = self.schema.series.get(*to as usize) else { continue };
-                    let (at, to_at) = (one.cell as usize, whole.cell as usize);
-                    let (Some(from), Some(into)) = (from.get(at..at + cells), plane.get_mut(to_at..to_at + cells))
-                    else {
-                        continue;
-                    };
-                    let first = !std::mem::replace(&mut seen[*to as usize], true);
-                    combine(family, first, from, into);
+                let (from, into) =
+                    (from.get(run.from..run.from.saturating_add(run.cells)), plane.get_mut(run.to..run.to + run.cells));
+                if let (Some(from), Some(into)) = (from, into) {
+                    combine(family, run.first, from, into);
                 }
             }
         }
@@ -177,6 +199,16 @@ fn sorted(block: &str) -> String {
     pairs.sort_unstable();
     let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     pairs.join(",")
+}
+
+/// What a family says of itself that the one it is added to says otherwise. What is carried on says nothing.
+fn told_otherwise(family: &Family, stands: &Family) -> Option<&'static str> {
+    match (family.help == stands.help, family.unit == stands.unit) {
+        _ if family.help.is_empty() => None,
+        (false, _) => Some("HELP"),
+        (true, false) => Some("UNIT"),
+        (true, true) => None,
+    }
 }
 
 /// The shape that stands under each name: the oldest living part's, unless the folded have one that a living part has, too;
@@ -199,6 +231,15 @@ fn standing(parts: &[Part]) -> HashMap<&str, String> {
         standing.entry(name).or_insert(shape);
     }
     standing
+}
+
+/// Whether [`combine`] does the same to cells of several series at once.
+const fn is_added_cell_by_cell(family: &Family) -> bool {
+    match family.kind {
+        Kind::Counter => !matches!(family.number, Number::F64),
+        Kind::UpDownCounter => true,
+        _ => false,
+    }
 }
 
 /// Adds one series' cells to another's. Of gauges by what the family declares, "newest" being the part that comes last; of
@@ -262,3 +303,6 @@ fn gauge(family: &Family, into: u64, from: u64) -> u64 {
         (Aggregation::Newest, _) => from,
     }
 }
+
+#[cfg(test)]
+mod tests;

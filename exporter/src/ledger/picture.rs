@@ -184,3 +184,6 @@ pub(super) fn change(cursor: &mut Cursor<'_>, cells: &[Range<usize>], lane: &mut
     }
     if same == 0 { Ok(()) } else { Err(Malformed("changes of more than there is")) }
 }
+
+#[cfg(test)]
+mod tests;

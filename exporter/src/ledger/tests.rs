@@ -249,3 +249,97 @@ fn a_ledger_that_is_removed_under_its_exporter_is_made_anew() {
     std::fs::remove_file(folders.regions.path().join("a.tacho")).unwrap();
     assert_eq!(folders.exporter().total(NAME), 8);
 }
+
+fn both(a: &Path, b: &Path, book: &Path) -> Exporter {
+    Exporter { directories: Directories::from_args(vec![a.to_owned(), b.to_owned()]), ledger: Ledger::open(book) }
+}
+
+#[test]
+fn a_copied_file_counts_nothing_whether_its_region_lives_or_not() {
+    let (folders, other) = (Folders::new(), tempfile::tempdir().unwrap());
+    let region = folders.region("a", OnExisting::Archive);
+    served(&region).add(7);
+    let copy = || std::fs::copy(folders.regions.path().join("a.tacho"), other.path().join("a.tacho")).unwrap();
+    let exporter = || both(folders.regions.path(), other.path(), folders.book.path());
+    copy();
+    let mut first = exporter();
+    assert_eq!((first.total(NAME), first.total(NAME)), (7, 7));
+    region.close();
+    copy();
+    assert_eq!((first.total(NAME), exporter().total(NAME)), (7, 7));
+    std::fs::remove_file(folders.regions.path().join("a.tacho")).unwrap();
+    assert_eq!((first.total(NAME), exporter().total(NAME)), (7, 7));
+}
+
+#[test]
+fn two_directories_with_a_region_of_one_name_are_two_regions() {
+    let (a, b) = (Folders::new(), Folders::new());
+    let mut exporter = both(a.regions.path(), b.regions.path(), a.book.path());
+    let (one, two) = (a.region("mc", OnExisting::Archive), b.region("mc", OnExisting::Adopt));
+    served(&one).add(5);
+    served(&two).add(30);
+    assert_eq!(exporter.total(NAME), 35);
+    // It is put aside while the other one of its name lives, as by a start that will adopt it: not folded.
+    two.close();
+    let (file, archive) = (b.regions.path().join("mc.tacho"), b.regions.path().join("archive"));
+    std::fs::create_dir(&archive).unwrap();
+    let put = archive.join("mc.1.2.tacho");
+    std::fs::rename(&file, &put).unwrap();
+    assert_eq!(exporter.total(NAME), 35);
+    assert_eq!(exporter.ledger.condition().folded, 0);
+    std::fs::rename(&put, &file).unwrap();
+    let heir = b.region("mc", OnExisting::Adopt);
+    served(&heir).add(100);
+    assert_eq!(exporter.total(NAME), 135);
+    // And where its own place is taken, it is.
+    one.close();
+    let next = a.region("mc", OnExisting::Archive);
+    served(&next).add(1_000);
+    assert_eq!(exporter.total(NAME), 1_135);
+    assert_eq!(exporter.ledger.condition().folded, 1);
+}
+
+#[test]
+fn between_scrapes_what_comes_and_dies_is_noted_and_nothing_is_read_that_goes_on_living() {
+    let folders = Folders::new();
+    let mut exporter = folders.exporter();
+    let note = |exporter: &mut Exporter| {
+        let regions = exporter.directories.scan().regions.into_iter();
+        let now =
+            |reader: &RegionReader| if reader.verdict().unwrap().is_alive() { Now::Lives(None) } else { Now::Dead };
+        let in_place: Vec<InPlace> = regions.map(|reader| InPlace { now: now(&reader), reader }).collect();
+        exporter.ledger.note(&exporter.directories, &in_place);
+    };
+    let region = folders.region("a", OnExisting::Archive);
+    served(&region).add(7);
+    note(&mut exporter);
+    let bytes = std::fs::read(folders.ledger()).unwrap();
+    served(&region).add(1);
+    note(&mut exporter);
+    assert!(std::fs::read(folders.ledger()).unwrap() == bytes, "it lives, and nobody asked");
+    region.close();
+    note(&mut exporter);
+    std::fs::remove_file(folders.regions.path().join("a.tacho")).unwrap();
+    assert_eq!(folders.exporter().total(NAME), 8, "its end was noted");
+}
+
+#[test]
+fn the_region_label_is_dropped_whatever_it_is_called_and_no_region_can_be_asked_for() {
+    use crate::exposition::{Exposition, Format};
+    use crate::plan::Options;
+    use crate::serve::{ScrapeError, Scraper};
+    let folders = Folders::new();
+    let regions = [folders.region("a", OnExisting::Archive), folders.region("b", OnExisting::Archive)];
+    regions.iter().for_each(|region| served(region).add(4));
+    for region_label in ["", "worker", "tacho_region"] {
+        let directories = Directories::from_args(vec![folders.regions.path().to_owned()]);
+        let scraper = Scraper::new(directories, Options { region_label: region_label.to_owned() }).unwrap();
+        let scraper = scraper.merging(folders.book.path()).unwrap();
+        let mut exposition = Exposition::new(Format::Text);
+        let body = String::from_utf8(scraper.metrics(&exposition).unwrap()).unwrap();
+        assert!(body.contains("\napp_served_total 8\n"), "{region_label}");
+        assert_eq!(body.matches("\napp_served_total").count(), 1, "{region_label}");
+        exposition.selection.regions.insert("a".to_owned());
+        assert!(matches!(scraper.metrics(&exposition), Err(ScrapeError::AddedUp { names }) if names == "a"));
+    }
+}

@@ -67,7 +67,7 @@ impl App {
         let renders = Coalescer::new(move |wanted: &Wanted| {
             let level = wanted.gzip.then_some(level);
             rendering.body(&wanted.exposition, level).map(Bytes::from).map_err(|error| {
-                let unknown = matches!(error, ScrapeError::UnknownRegion { .. });
+                let unknown = matches!(error, ScrapeError::UnknownRegion { .. } | ScrapeError::AddedUp { .. });
                 if !unknown {
                     tracing::error!(%error, "a scrape failed");
                 }

@@ -40,6 +40,12 @@ pub enum ScrapeError {
         /// Their names, quoted and joined by commas.
         names: String,
     },
+    /// A region was asked for by its name where regions are added up.
+    #[error("regions are added up (--merge), so none can be asked for by itself: `tacho show {names}` shows it")]
+    AddedUp {
+        /// Their names, joined by spaces.
+        names: String,
+    },
     /// The plan that was just made does not fit its sources: a fault of the exporter.
     #[error("internal error: the plan does not fit its regions")]
     Misfit,
@@ -183,7 +189,9 @@ impl Scraper {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.own.count_scrape();
         let body = self.render(&mut state, exposition, level);
-        let failed = matches!(&body, Err(error) if !matches!(error, ScrapeError::UnknownRegion { .. }));
+        let asked =
+            |error: &ScrapeError| matches!(error, ScrapeError::UnknownRegion { .. } | ScrapeError::AddedUp { .. });
+        let failed = matches!(&body, Err(error) if !asked(error));
         self.own.scrape_ended(start.elapsed(), failed);
         body
     }
@@ -193,6 +201,10 @@ impl Scraper {
     }
 
     fn render(&self, state: &mut State, exposition: &Exposition, level: Option<u32>) -> Result<Vec<u8>, ScrapeError> {
+        if state.ledger.is_some() && !exposition.selection.regions.is_empty() {
+            let names: Vec<&str> = exposition.selection.regions.iter().map(String::as_str).collect();
+            return Err(ScrapeError::AddedUp { names: names.join(" ") });
+        }
         let mut found = self.find();
         let infos: Vec<&RegionInfo> = found.views.iter().map(|view| &view.region).collect();
         let tally = self.deaths.observe(&self.directories, &infos);
