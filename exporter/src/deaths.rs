@@ -30,6 +30,8 @@ pub type MemoryWatch = Arc<dyn Fn(&[u8; 16]) -> Option<OomKills> + Send + Sync>;
 pub struct Tally {
     /// Deaths by cause: each of [`Cause::ALL`], and [`UNSEEN`].
     pub crashes: BTreeMap<&'static str, u64>,
+    /// Deaths by the name of the region; a name that never crashed is not in it.
+    pub by_region: BTreeMap<String, u64>,
     /// When each region last crashed, by name: nanoseconds since the Unix epoch.
     pub last_crash_ns: BTreeMap<String, u64>,
 }

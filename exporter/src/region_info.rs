@@ -114,6 +114,9 @@ pub struct RegionInfo {
     pub label_overflows: u64,
     /// Observations dropped (NaN, or negative where that has no meaning).
     pub dropped_observations: u64,
+    /// Panics that the writer's crash hooks saw, of a living writer all of them survived; 0 without hooks, and in a
+    /// recording.
+    pub panics: u64,
     /// The file lost its name under its writer.
     pub unlinked: bool,
     /// Length of the file.
@@ -123,20 +126,28 @@ pub struct RegionInfo {
 }
 
 impl RegionInfo {
-    /// Why the verdict is what it is, in a few words: the signal or cause of a crash, the first broken promise.
+    /// Why the verdict is what it is, in a few words: the signal or cause of a crash, the first broken promise; of a
+    /// living writer without one how many panics it survived, where there were any.
     ///
     /// ```
-    /// use tachograph_exporter::{RegionInfo, cause::Cause};
+    /// use tachograph_exporter::{RegionInfo, Verdict, cause::Cause};
     /// let killed = RegionInfo { cause: Some(Cause::Killed), ..RegionInfo::default() };
     /// assert_eq!(killed.why().as_deref(), Some("killed"));
     /// let signal = RegionInfo { cause: Some(Cause::Signal), signal: Some("SIGBUS".into()), ..killed };
     /// assert_eq!(signal.why().as_deref(), Some("SIGBUS"));
-    /// assert_eq!(RegionInfo::default().why(), None);
+    /// let running = RegionInfo { verdict: Verdict::Running, ..RegionInfo::default() };
+    /// assert_eq!(running.why(), None);
+    /// assert_eq!(RegionInfo { panics: 2, ..running }.why().as_deref(), Some("survived 2 panics"));
     /// ```
     #[must_use]
     pub fn why(&self) -> Option<String> {
         if let Some(promise) = self.broken_promises.first() {
             return Some(promise.to_string());
+        }
+        match self.panics {
+            1 if self.verdict.is_alive() => return Some("survived a panic".to_owned()),
+            2.. if self.verdict.is_alive() => return Some(format!("survived {} panics", self.panics)),
+            _ => {}
         }
         self.signal.clone().or_else(|| self.cause.map(|cause| cause.to_string()))
     }

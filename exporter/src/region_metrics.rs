@@ -35,6 +35,7 @@ pub(crate) struct RegionMetrics {
     registrations_dropped: IntCounterVec,
     label_overflows: IntCounterVec,
     observations_dropped: IntCounterVec,
+    panics: IntCounterVec,
     memory_locked: IntGaugeVec,
     unlinked: IntGaugeVec,
     damaged: IntGaugeVec,
@@ -73,6 +74,10 @@ impl RegionMetrics {
             observations_dropped: counters(
                 "tacho_region_observations_dropped_total",
                 "Observations dropped: NaN, or negative where that has no meaning.",
+            )?,
+            panics: counters(
+                "tacho_region_panics_total",
+                "Panics that the writer survived, where its crash hooks are on.",
             )?,
             memory_locked: gauges("tacho_region_memory_locked", "Whether the region is locked into memory.")?,
             unlinked: gauges("tacho_region_unlinked", "Whether something removed the living writer's file.")?,
@@ -136,6 +141,7 @@ impl RegionMetrics {
         self.registrations_dropped.with_label_values(name).inc_by(region.registrations_dropped);
         self.label_overflows.with_label_values(name).inc_by(region.label_overflows);
         self.observations_dropped.with_label_values(name).inc_by(region.dropped_observations);
+        self.panics.with_label_values(name).inc_by(region.panics);
     }
 
     /// Sets how many families were left out.
@@ -156,8 +162,14 @@ impl RegionMetrics {
         ]
     }
 
-    const fn counters(&self) -> [&IntCounterVec; 4] {
-        [&self.lane_overflows, &self.registrations_dropped, &self.label_overflows, &self.observations_dropped]
+    const fn counters(&self) -> [&IntCounterVec; 5] {
+        [
+            &self.lane_overflows,
+            &self.registrations_dropped,
+            &self.label_overflows,
+            &self.observations_dropped,
+            &self.panics,
+        ]
     }
 
     fn all(&self) -> Vec<&dyn Collector> {

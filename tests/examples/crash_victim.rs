@@ -73,6 +73,12 @@ fn die(
                 assert!(thread.spawn(move || panic!("number {panic}"))?.join().is_err());
             }
         }
+        "panics_then_wait" => {
+            for number in 0..2 {
+                let _ = std::panic::catch_unwind(|| panic!("survived {number}"));
+            }
+            wait_to_be_killed();
+        }
         "panic_long" => {
             let long = "é".repeat(1000);
             assert!(std::panic::catch_unwind(move || panic!("x{long}")).is_err());

@@ -139,6 +139,30 @@ fn a_panic_and_its_abort_are_shown_as_one_death() {
 }
 
 #[test]
+fn panics_that_were_survived_are_counted_and_listed_while_the_process_lives() {
+    let folder = tmpfs::folder();
+    let mut child = waiting(&mut victim(folder.path(), "hooks", "panics_then_wait"));
+    let _calm = tachograph::Region::builder("calm").dir(folder.path()).build().expect("a region");
+    assert_eq!(told(&region(folder.path(), "v")), ("running", None, Some("survived 2 panics")));
+    assert_eq!(told(&region(folder.path(), "calm")), ("running", None, None));
+    let port = free_port();
+    let mut serve = Command::new(binary("tacho"));
+    serve.arg("serve").arg("--region-dir").arg(folder.path());
+    serve.arg("--web.listen-address").arg(format!("127.0.0.1:{port}"));
+    let _serve = Running::start(serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
+    let counts = || -> Vec<String> {
+        let body = eventually("a scrape", LIMIT, || get(port, "/metrics").filter(|reply| reply.status == 200)).body;
+        let lines = body.lines().filter_map(|line| line.strip_prefix("tacho_region_panics_total"));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(counts(), ["{tacho_region=\"calm\"} 0", "{tacho_region=\"v\"} 2"]);
+    child.kill().expect("it is there");
+    child.wait().expect("it ends");
+    assert_eq!(told(&region(folder.path(), "v")), ("crashed", Some("killed"), Some("killed")), "a panic is no cause");
+    assert_eq!(counts(), ["{tacho_region=\"calm\"} 0"]);
+}
+
+#[test]
 fn a_process_that_runs_another_program_is_told_as_exec_and_only_where_it_can_be_seen() {
     let folder = tmpfs::folder();
     let mut child = Running::start(&mut victim(folder.path(), "hooks", "exec_other"));
@@ -219,8 +243,16 @@ fn a_crash_loop_of_fifty_counts_fifty_across_restarts_of_the_exporter() {
         };
         (count(""), count("\"signal\""))
     };
+    // Beside the loop stands one that lives: crashes are told apart by region.
+    let _alive = tachograph::Region::builder("alive").dir(folder.path()).build().expect("a region");
+    let by_region = |port: u16, name: &str| {
+        let body = eventually("a scrape", LIMIT, || get(port, "/metrics").filter(|reply| reply.status == 200)).body;
+        let series = format!("tacho_region_crashes_total{{tacho_region=\"{name}\"}} ");
+        body.lines().find_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok())
+    };
     let (mut server, port) = serve();
     assert_eq!(count(port), (0, 0));
+    assert_eq!((by_region(port, "alive"), by_region(port, "v")), (Some(0), None));
     for death in 0..50 {
         die(folder.path(), "hooks", "segv", By::Itself);
         if death == 9 {
@@ -235,6 +267,7 @@ fn a_crash_loop_of_fifty_counts_fifty_across_restarts_of_the_exporter() {
     assert_eq!(all, 50);
     assert!(seen >= 2, "the first and the newest are there to be looked at");
     assert_eq!(count(port), (all, seen), "a second look");
+    assert_eq!((by_region(port, "alive"), by_region(port, "v")), (Some(0), Some(50)));
 }
 
 /// With the recorder and its cases on, and every life recorded: fifty are counted, and of recordings, cases and regions

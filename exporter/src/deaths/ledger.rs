@@ -50,6 +50,9 @@ struct Book {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Deceased {
     last_crash_ns: u64,
+    /// All that were counted, seen or not. A book of an exporter that did not count by region has none: see [`read`].
+    #[serde(default)]
+    crashes: u64,
     /// Those that were counted, oldest counted first.
     deaths: VecDeque<Death>,
     bursts: Vec<Counted>,
@@ -106,6 +109,7 @@ impl Ledger {
         *self.book.crashes.entry(cause.to_owned()).or_default() += 1;
         let region = self.book.regions.entry(name.to_owned()).or_default();
         region.last_crash_ns = region.last_crash_ns.max(died_ns);
+        region.crashes = region.crashes.saturating_add(1);
         region.deaths.push_back(Death { uuid: hex(uuid), died_ns });
         while region.deaths.len() > MOST_DEATHS {
             // The first of a burst is what the archive keeps for long, and what could be found again.
@@ -149,6 +153,7 @@ impl Ledger {
         region.bursts.drain(..over);
         region.last_crash_ns = region.last_crash_ns.max(burst.last_ns);
         if new > 0 {
+            region.crashes = region.crashes.saturating_add(new);
             let count = self.book.crashes.entry(UNSEEN.to_owned()).or_default();
             *count = count.saturating_add(new);
         }
@@ -165,6 +170,13 @@ impl Ledger {
                 .iter()
                 .filter(|(_, region)| region.last_crash_ns > 0)
                 .map(|(name, region)| (name.clone(), region.last_crash_ns))
+                .collect(),
+            by_region: self
+                .book
+                .regions
+                .iter()
+                .filter(|(_, region)| region.crashes > 0)
+                .map(|(name, region)| (name.clone(), region.crashes))
                 .collect(),
         }
     }
@@ -191,9 +203,13 @@ fn hex(uuid: &[u8; 16]) -> String {
 fn read(path: &Path) -> io::Result<Book> {
     let mut text = String::new();
     File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-    let book: Book = serde_json::from_str(&text)?;
+    let mut book: Book = serde_json::from_str(&text)?;
     if book.version != 1 {
         return Err(io::Error::other(format!("version {}; this exporter knows version 1", book.version)));
+    }
+    for region in book.regions.values_mut().filter(|region| region.crashes == 0) {
+        let beside = region.bursts.iter().map(|burst| burst.beside);
+        region.crashes = beside.fold(region.deaths.len() as u64, u64::saturating_add);
     }
     Ok(book)
 }
@@ -274,6 +290,31 @@ mod tests {
         let again = Ledger::open(Some(&place));
         assert_eq!((&again.book, again.changed), (&ledger.book, false));
         assert!(again.knows("mc", &uuid(1)) && !again.knows("mc", &uuid(2)) && !again.knows("other", &uuid(1)));
+    }
+
+    #[test]
+    fn a_region_s_deaths_are_counted_seen_or_not_and_forgotten_ones_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(Some(directory.path()));
+        ledger.count("mc", &uuid(1), 10 * MINUTE, "killed");
+        ledger.count_burst("mc", &burst(10 * MINUTE, 12 * MINUTE, 5));
+        ledger.count("other", &uuid(2), 11 * MINUTE, "signal");
+        let expected = BTreeMap::from([("mc".to_owned(), 5), ("other".to_owned(), 1)]);
+        assert_eq!(ledger.tally().by_region, expected);
+        ledger.store();
+        assert_eq!(Ledger::open(Some(directory.path())).tally().by_region, expected);
+        // The book of an exporter that counted by cause alone.
+        let path = directory.path().join(FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let without =
+            text.replace("\"crashes\":5,\"deaths\"", "\"deaths\"").replace("\"crashes\":1,\"deaths\"", "\"deaths\"");
+        assert_ne!(text, without);
+        std::fs::write(&path, without).unwrap();
+        assert_eq!(Ledger::open(Some(directory.path())).tally().by_region, expected);
+        for number in 0..MOST_DEATHS as u64 + 7 {
+            ledger.count("many", &u128::from(number).to_be_bytes(), number, "killed");
+        }
+        assert_eq!(ledger.tally().by_region["many"], MOST_DEATHS as u64 + 7);
     }
 
     #[test]

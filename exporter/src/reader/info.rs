@@ -59,6 +59,7 @@ impl RegionReader {
             registrations_dropped: word(Control::REGISTRATIONS_DROPPED),
             label_overflows: word(Control::LABEL_OVERFLOWS),
             dropped_observations,
+            panics: word(Control::PANICS_SEEN),
             unlinked: word(Control::UNLINKED) == 1 || self.file.links().is_ok_and(|links| links == 0),
             file_len: header.file_len,
             archived: self.file.in_archive(),

@@ -12,6 +12,7 @@ use crate::deaths::Tally;
 #[derive(Debug, Clone)]
 pub(super) struct DeathMetrics {
     crashes: IntCounterVec,
+    by_region: IntCounterVec,
     last_crash: GaugeVec,
     stuck: IntGaugeVec,
 }
@@ -27,6 +28,10 @@ impl DeathMetrics {
                 ),
                 &["cause"],
             )?,
+            by_region: IntCounterVec::new(
+                Opts::new("tacho_region_crashes_total", "Crashes of regions with this name, each counted once."),
+                region,
+            )?,
             last_crash: GaugeVec::new(
                 Opts::new("tacho_last_crash_timestamp_seconds", "Last sign of life of the region's newest crash."),
                 region,
@@ -41,11 +46,24 @@ impl DeathMetrics {
         })
     }
 
-    /// Shows these deaths, and how many actors of each living region are stuck.
-    pub(super) fn set<'a>(&self, tally: &Tally, stuck: impl Iterator<Item = (&'a str, u64)>) {
+    /// Shows these deaths, and how many actors of each living region are stuck. A region that is in view and never crashed
+    /// stands at 0, so that its first crash is a rise.
+    pub(super) fn set<'a>(
+        &self,
+        tally: &Tally,
+        in_view: impl Iterator<Item = &'a str>,
+        stuck: impl Iterator<Item = (&'a str, u64)>,
+    ) {
         self.crashes.reset();
         for (cause, count) in &tally.crashes {
             self.crashes.with_label_values(&[cause]).inc_by(*count);
+        }
+        self.by_region.reset();
+        for name in in_view {
+            self.by_region.with_label_values(&[name]);
+        }
+        for (name, count) in &tally.by_region {
+            self.by_region.with_label_values(&[name]).inc_by(*count);
         }
         self.last_crash.reset();
         for (name, ns) in &tally.last_crash_ns {
@@ -60,10 +78,10 @@ impl DeathMetrics {
 
 impl Collector for DeathMetrics {
     fn desc(&self) -> Vec<&Desc> {
-        [self.crashes.desc(), self.last_crash.desc(), self.stuck.desc()].concat()
+        [self.crashes.desc(), self.by_region.desc(), self.last_crash.desc(), self.stuck.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        [self.crashes.collect(), self.last_crash.collect(), self.stuck.collect()].concat()
+        [self.crashes.collect(), self.by_region.collect(), self.last_crash.collect(), self.stuck.collect()].concat()
     }
 }

@@ -221,7 +221,8 @@ impl Scraper {
         // One that was cut meanwhile says nothing; the next scrape names it.
         let stuck =
             living.filter_map(|view| Some((view.reader.name(), view.reader.stuck_actors(self.stuck_after).ok()?)));
-        self.death_metrics.set(&tally, stuck);
+        let in_view = found.views.iter().map(|view| view.region.name.as_str());
+        self.death_metrics.set(&tally, in_view, stuck);
 
         let mut sources = vec![Source::own(Arc::new(self.own.snapshot()?))];
         if state.ledger.is_some() {

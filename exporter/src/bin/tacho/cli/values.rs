@@ -17,7 +17,7 @@ Verdicts: running (the writer lives), hung (it lives and broke a promise of its 
 closed (ended in order), crashed (ended otherwise), copy (a file away from its lock).
 WHY: the promise that a hung writer broke; of a crashed one the signal, or exit (it ended without closing its region),
 unwound (a panic unwound through it), exec (its process runs another program now), killed (from outside: nothing else is
-known).
+known); of one that runs, how many panics it survived, where there were any and its crash hooks are on.
 CRASHES: the crashed regions of that name that are kept, in place and archived. The archive keeps the first and the
 newest of a burst, so there may have been more.
 A crashed region is no problem of `ls`: exit 1 means that something could not be read.")]
