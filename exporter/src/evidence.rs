@@ -5,6 +5,7 @@
 //! Texts hold no character that drives a terminal. Ages count on the monotonic clock of the boot that the region was
 //! written in, so that a clock that was set never makes them negative.
 
+mod death;
 mod read;
 mod signal;
 
@@ -67,40 +68,6 @@ pub struct Evidence {
     pub fatal: Option<Fatal>,
     /// A thread that began to record a fatal signal and did not come to its end, by the kernel's id.
     pub fatal_unfinished: Option<u64>,
-}
-
-impl Evidence {
-    /// The panic that ended in the fatal signal, where one did: the last panic of the thread that called `abort`, at most 10 s
-    /// before. It and the signal are one death. A panic that the runtime raised because another could not go on unwinding
-    /// gives way to that one.
-    ///
-    /// ```
-    /// use tachograph_exporter::evidence::{Culprit, Evidence, Fatal, Moment, Panic, Panics};
-    /// let by = Culprit { thread_id: 7, ..Culprit::default() };
-    /// let at = |monotonic_ns| Moment { realtime_ns: 0, monotonic_ns };
-    /// let panic = Panic { number: 1, by: by.clone(), at: at(5), message: "out of tea".into(), ..Panic::default() };
-    /// let fatal = Fatal { name: "SIGABRT".into(), by, at: at(6), ..Fatal::default() };
-    /// let panics = Panics { latest: vec![panic], ..Panics::default() };
-    /// let evidence = Evidence { fatal: Some(fatal), panics, ..Evidence::default() };
-    /// assert_eq!(evidence.fatal_panic().unwrap().message, "out of tea");
-    /// ```
-    #[must_use]
-    pub fn fatal_panic(&self) -> Option<&Panic> {
-        const CLOSE_NS: u64 = 10_000_000_000;
-        const OF_THE_RUNTIME: [&str; 2] =
-            ["panic in a function that cannot unwind", "panic in a destructor during cleanup"];
-        let fatal = self.fatal.as_ref().filter(|fatal| fatal.name == "SIGABRT")?;
-        let before = |panic: &&Panic| {
-            let apart = fatal.at.monotonic_ns.checked_sub(panic.at.monotonic_ns);
-            panic.by.thread_id == fatal.by.thread_id && apart.is_some_and(|apart| apart <= CLOSE_NS)
-        };
-        let mut latest = self.panics.latest.iter().rev().filter(before);
-        let last = latest.next()?;
-        if !OF_THE_RUNTIME.contains(&last.message.as_str()) {
-            return Some(last);
-        }
-        latest.next().or(Some(last))
-    }
 }
 
 /// The activities of a region.
@@ -310,6 +277,14 @@ pub struct Panics {
     pub lost: u64,
     /// Slots that were half written, or damaged.
     pub left_out: u64,
+}
+
+impl Panics {
+    /// Those that are kept, oldest first, each once.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Panic> {
+        let first = self.first.iter().filter(|first| self.latest.iter().all(|one| one.number != first.number));
+        first.chain(&self.latest)
+    }
 }
 
 /// A panic, survived or not.

@@ -282,6 +282,8 @@ fn an_abort_after_a_panic_is_recorded_by_the_same_thread() {
     let end = fatal("panic_twice", &[], Signal::SIGABRT);
     let messages = end.messages();
     assert_eq!(messages.get(..2), Some(&["the first", "the second"][..]), "{messages:?}");
+    let death: Vec<&str> = end.evidence.fatal_panics().iter().map(|panic| panic.message.as_str()).collect();
+    assert_eq!(death, ["the first", "the second", "panic in a destructor during cleanup"]);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use tachograph_layout::RegionState;
 use super::history::Found;
 use super::timeline::Parts;
 use super::{
-    Basis, Burst, DiedOf, Extreme, Frames, Headline, List, MOST, Process, Report, Successor, Unfinished,
-    UnfinishedState, burst, charts, history, inference, seconds, series_name,
+    Basis, Burst, DiedOf, Extreme, Headline, List, MOST, Process, Report, Successor, Unfinished,
+    UnfinishedState, burst, charts, death, history, inference, seconds, series_name,
 };
 use crate::case::Manifest;
 use crate::cause::Cause;
@@ -20,9 +20,6 @@ use crate::{Directories, ReadError, RegionInfo, RegionReader, Snapshot, Value, V
 
 /// Busy with one message for longer than this, an actor counts as stuck.
 const STUCK_NS: u64 = 5_000_000_000;
-/// A panic at most so long before the end is the one that it ended by.
-const TOGETHER_NS: u64 = 2_000_000_000;
-
 /// An actor that panicked and ended is told where that was so long before the end at most.
 const LATELY_NS: u64 = 300_000_000_000;
 
@@ -54,7 +51,7 @@ impl Subject<'_> {
             told_by(case, &mut snapshot.region);
         }
         let region = &snapshot.region;
-        let died_of = died_of(region, &evidence);
+        let died_of = death::died_of(region, &evidence);
         let lives = if is_copy { Lives::default() } else { Lives::of(self.directories, region) };
         let headline = headline(region, &evidence, &died_of, now, lives.crashes);
         let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
@@ -83,8 +80,8 @@ impl Subject<'_> {
         let basis = self.basis(&evidence, found.as_ref(), lives.problems);
         let mut report = Report {
             version: 1,
-            frames: frames(region, &died_of),
-            caught_panics: caught(&evidence, &died_of),
+            frames: death::frames(region, &died_of),
+            caught_panics: death::survived(&evidence, &died_of),
             process: process(region),
             memory: found.as_ref().and_then(|found| found.memory.clone()),
             not_known: not_known(region, &evidence, found.as_ref()),
@@ -191,32 +188,6 @@ fn told_by(case: &Manifest, region: &mut RegionInfo) {
     }
 }
 
-/// What ended it: the signal, and the panic of the same thread just before; or where it exited or unwound, the panic of
-/// the main thread, or the latest one, just before.
-fn died_of(region: &RegionInfo, evidence: &Evidence) -> DiedOf {
-    let panics = evidence.panics.latest.iter().chain(&evidence.panics.first);
-    let latest = |by: &dyn Fn(&&Panic) -> bool| panics.clone().filter(by).max_by_key(|panic| panic.number).cloned();
-    let ended_ns = region.state_realtime_ns;
-    let just_before = |panic: &&Panic| {
-        panic.at.realtime_ns <= ended_ns.saturating_add(TOGETHER_NS)
-            && ended_ns.saturating_sub(panic.at.realtime_ns) <= TOGETHER_NS
-    };
-    let panic = match (&evidence.fatal, region.state) {
-        (Some(fatal), _) => latest(&|panic| {
-            panic.by.thread_id == fatal.by.thread_id
-                && fatal.name == "SIGABRT"
-                && fatal.at.since_ns(panic.at.monotonic_ns) <= TOGETHER_NS
-                && panic.at.monotonic_ns <= fatal.at.monotonic_ns
-        }),
-        (None, Some(RegionState::Unwound)) => latest(&just_before),
-        (None, Some(RegionState::Exited)) => {
-            latest(&|panic| panic.by.thread_id == u64::from(region.pid) && just_before(panic))
-        }
-        _ => None,
-    };
-    DiedOf { panic, signal: evidence.fatal.clone(), unfinished_by_thread: evidence.fatal_unfinished }
-}
-
 fn headline(
     region: &RegionInfo,
     evidence: &Evidence,
@@ -251,21 +222,6 @@ fn headline(
         lived_seconds: seconds(end_ns.saturating_sub(region.created_realtime_ns)),
         burst: Burst::of(region, crashes).filter(|_| region.verdict == Verdict::Crashed),
     }
-}
-
-fn frames(region: &RegionInfo, died_of: &DiedOf) -> Option<Frames> {
-    let panic =
-        died_of.panic.as_ref().and_then(|panic| Frames::new("panic", &panic.frames, &region.exe, &region.build_id));
-    panic.or_else(|| Frames::new("signal", &died_of.signal.as_ref()?.frames, &region.exe, &region.build_id))
-}
-
-fn caught(evidence: &Evidence, died_of: &DiedOf) -> List<Panic> {
-    let panics = &evidence.panics;
-    let first = panics.first.iter().filter(|first| panics.latest.iter().all(|one| one.number != first.number));
-    let fatal = died_of.panic.as_ref().map(|panic| panic.number);
-    let caught = first.chain(&panics.latest).filter(|panic| Some(panic.number) != fatal).cloned().collect();
-    // There are nine at most, so that none is left out: what the ring lost is told by itself.
-    List::last(caught, MOST)
 }
 
 fn process(region: &RegionInfo) -> Process {

@@ -8,6 +8,7 @@
 
 mod burst;
 mod charts;
+mod death;
 mod frames;
 mod gather;
 mod history;
@@ -150,6 +151,8 @@ pub struct Headline {
 pub struct DiedOf {
     /// The panic that ended it: of the thread that raised the signal, or of the main thread, just before the end.
     pub panic: Option<Panic>,
+    /// Panics of the same thread while that one was unwinding, up to the one by which the runtime gave up.
+    pub further_panics: Vec<Panic>,
     /// The signal.
     pub signal: Option<Fatal>,
     /// A thread that began to record a signal and did not come to its end.

@@ -77,11 +77,8 @@ impl Parts<'_> {
         for note in &self.evidence.notes.lines {
             line(seconds(note.at.realtime_ns), Source::Note, format!("{} {}", note.level.as_str(), note.text));
         }
-        let panics = &self.evidence.panics;
-        let first = panics.first.iter().filter(|first| panics.latest.iter().all(|one| one.number != first.number));
-        for panic in first.chain(&panics.latest) {
-            let fatal = self.died_of.panic.as_ref().is_some_and(|fatal| fatal.number == panic.number);
-            let what = if fatal { "panic" } else { "panic, survived" };
+        for panic in self.evidence.panics.all() {
+            let what = if self.died_of.is_of(panic) { "panic" } else { "panic, survived" };
             line(seconds(panic.at.realtime_ns), Source::Crash, format!("{what}: {}", said(panic)));
         }
         if let Some(fatal) = &self.evidence.fatal {

@@ -48,6 +48,10 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
     if let Some(panic) = &died.panic {
         list.push(format!("Panic: {}.", said(panic)));
     }
+    for panic in &died.further_panics {
+        let place = if panic.place.is_empty() { "an unknown place" } else { &panic.place };
+        list.push(format!("While that one was unwinding, the same death, \"{}\" at {place}.", panic.message));
+    }
     if let Some(signal) = &died.signal {
         let code = signal.code_name.as_ref().map_or_else(|| format!("code {}", signal.code), Clone::clone);
         let address = signal.address.map_or_else(String::new, |address| format!(", address {address:#x}"));

@@ -187,6 +187,27 @@ fn a_panic_of_another_thread_or_time_is_not_what_it_died_of() {
 }
 
 #[test]
+fn panics_that_were_unwinding_at_the_end_are_one_death_and_the_first_one_is_its_cause() {
+    let mut region = aborted();
+    let messages = ["out of tea", "no cup to drop", "panic in a destructor during cleanup"];
+    for (number, message) in (2..).zip(messages) {
+        let mut panic = panic_record(number, message, TICK.monotonic_ns + SECOND - 100_000_000 / number);
+        panic.thread_id = 4711;
+        region.record(SectionKind::Crash, CrashSlots::PANIC_RING + number - 1, &panic);
+    }
+    region.control(Control::PANICS_SEEN, 4);
+    let report = report(&region);
+    let died_of = report.died_of.panic.iter().chain(&report.died_of.further_panics);
+    assert_eq!(died_of.map(|panic| panic.message.as_str()).collect::<Vec<_>>(), messages);
+    let survived = report.caught_panics.entries.iter().map(|panic| panic.number);
+    assert_eq!(survived.collect::<Vec<_>>(), [1], "{report}");
+    let text = report.to_string();
+    let death = "DIED OF\n  Panic: \"out of tea\" at src/b.rs:7:11, in thread worker (4711).\n  While that one was unwinding";
+    assert!(text.contains(death), "{text}");
+    assert_eq!(text.matches("panic, survived: ").count(), 1, "{text}");
+}
+
+#[test]
 fn each_verdict_has_its_headline() {
     let headline = |region: &Region, lock: bool| {
         let directory = directory();

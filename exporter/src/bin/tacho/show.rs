@@ -118,7 +118,7 @@ fn state_line(region: &RegionInfo, evidence: &Evidence, now: Now) -> Option<Stri
         }
         Verdict::Closed => format!("{} is dead: closed at {} ({ago} ago)", region.name, table::moment(since)),
         Verdict::Crashed => {
-            let why = region.why().map(|why| match evidence.fatal_panic() {
+            let why = region.why().map(|why| match evidence.fatal_panics().first() {
                 Some(panic) => format!(" (panic at {}: {}; then {why})", panic.place, panic.message),
                 None => format!(" ({why})"),
             });
