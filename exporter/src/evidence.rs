@@ -64,6 +64,8 @@ pub struct Evidence {
     pub notes: Notes,
     /// Panics, survived or not.
     pub panics: Panics,
+    /// Whether panics and fatal signals are recorded at all; `None` where the region does not tell.
+    pub crash_hooks: Option<bool>,
     /// The signal that the writer died of.
     pub fatal: Option<Fatal>,
     /// A thread that began to record a fatal signal and did not come to its end, by the kernel's id.

@@ -72,6 +72,44 @@ control! {
     NOTES_WRITTEN "notes_written" = 4864;
     /// Panics ever seen; the newest has this number.
     PANICS_SEEN "panics_seen" = 4992;
+    /// Whether the process records its panics and fatal signals: one of [`CrashHooks`].
+    CRASH_HOOKS "crash_hooks" = 5000;
+}
+
+/// Whether a process records its panics and fatal signals, as the word [`Control::CRASH_HOOKS`] says it.
+///
+/// ```
+/// use tachograph_layout::CrashHooks;
+/// assert_eq!(CrashHooks::from_wire(CrashHooks::On.to_wire()), Some(CrashHooks::On));
+/// assert_eq!(CrashHooks::from_wire(0), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashHooks {
+    /// They are not recorded, so far.
+    Off,
+    /// They are.
+    On,
+}
+
+impl CrashHooks {
+    /// The word that stands in the file.
+    #[must_use]
+    pub const fn to_wire(self) -> u64 {
+        match self {
+            Self::Off => 1,
+            Self::On => 2,
+        }
+    }
+
+    /// From the word in a file; `None` where it does not tell.
+    #[must_use]
+    pub const fn from_wire(word: u64) -> Option<Self> {
+        match word {
+            1 => Some(Self::Off),
+            2 => Some(Self::On),
+            _ => None,
+        }
+    }
 }
 
 /// What a region says of its own life.

@@ -58,7 +58,7 @@ pub mod retention;
 pub use activity::{ActivityRecord, PulseRecord};
 pub use carried::{CarriedEntry, CarriedError, CarriedFamily, CarriedSeries, CarriedSet, carried_entries};
 pub use cells::{CellShape, LaneBlock, LaneCell, LaneCells, ShapedBlock, ShapedCells, SharedBlock, WordView};
-pub use control::{Control, RegionState};
+pub use control::{Control, CrashHooks, RegionState};
 pub use crash::{CrashSlots, FatalRecord, PanicRecord};
 #[cfg(loom)]
 pub use explore::explore;

@@ -114,6 +114,8 @@ fn both(death: &str, signals: &[Signal]) -> End {
     };
     assert_eq!(text(&hooked), text(&bare), "{death}: stderr");
     assert!(bare.left_nothing(), "{death}: {:?}", bare.evidence);
+    let told = [&bare, &hooked].map(|end| end.evidence.crash_hooks);
+    assert_eq!(told, [Some(false), Some(true)], "{death}: each region says whether its process had the hooks");
     assert_eq!(hooked.state, bare.state, "{death}");
     hooked
 }

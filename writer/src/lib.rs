@@ -97,6 +97,7 @@ mod region;
 mod register;
 mod register_error;
 mod registrable;
+mod repeated;
 mod shape;
 mod start;
 mod stateset;
@@ -104,7 +105,6 @@ mod tally;
 mod text;
 mod timer;
 mod updown;
-mod used_lanes;
 mod watermark;
 mod window;
 

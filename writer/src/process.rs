@@ -10,10 +10,10 @@ use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Pid;
-use tachograph_layout::{Control, Header, Section, WriterMap};
+use tachograph_layout::{Control, CrashHooks, Header, Section, WriterMap};
 
 use crate::adopt::Adoption;
-use crate::used_lanes::UsedLanes;
+use crate::repeated::Repeated;
 use crate::{housekeeping, lane, lock, note};
 
 mod exit;
@@ -51,7 +51,10 @@ pub(crate) struct Attached {
 static FIRST: AtomicPtr<Attached> = AtomicPtr::new(std::ptr::null_mut());
 
 /// Lanes that threads of this process ever claimed.
-static LANES_USED: UsedLanes<AtomicU64> = UsedLanes::new(AtomicU64::new(1));
+static LANES_USED: Repeated<AtomicU64> = Repeated::new(AtomicU64::new(1));
+
+/// Whether panics and fatal signals are recorded: without it a reader can't tell a kill from a signal that nobody recorded.
+static CRASH_HOOKS: Repeated<AtomicU64> = Repeated::new(AtomicU64::new(CrashHooks::Off.to_wire()));
 
 impl Attached {
     pub(crate) fn new(
@@ -197,6 +200,7 @@ pub(crate) fn hook_crashes() {
     frames::prepare();
     panics::install();
     fatal::install();
+    CRASH_HOOKS.raise(CrashHooks::On.to_wire(), || attached().map(|region| region.control(Control::CRASH_HOOKS)));
 }
 
 /// Waits until no lock is just being opened (an `openat` long), and lets none be until the fork is over.
@@ -227,12 +231,13 @@ pub(crate) fn attach(region: Attached) -> &'static Attached {
         }
     }
     LANES_USED.attached(region.control(Control::LANES_USED));
+    CRASH_HOOKS.attached(region.control(Control::CRASH_HOOKS));
     region
 }
 
 /// Makes a newly claimed lane known to the readers of every region, before its first value is written.
 pub(crate) fn publish_lane(lane: usize) {
-    LANES_USED.claimed(lane as u64, || attached().map(|region| region.control(Control::LANES_USED)));
+    LANES_USED.raise(lane as u64 + 1, || attached().map(|region| region.control(Control::LANES_USED)));
 }
 
 /// Lanes that may hold values.

@@ -5,8 +5,8 @@
 //! rest. Writes nothing.
 
 use tachograph_layout::{
-    ActivityRecord, Control, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord, Section,
-    SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words, ring_slot,
+    ActivityRecord, Control, CrashHooks, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord,
+    Section, SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words, ring_slot,
 };
 
 use crate::table;
@@ -32,6 +32,7 @@ pub(crate) fn read(view: WordView<'_>, header: &Header, sections: &SectionTable,
         pulses: reader.pulses(),
         notes: reader.notes(),
         panics: reader.panics(),
+        crash_hooks: CrashHooks::from_wire(reader.word(Control::CRASH_HOOKS)).map(|hooks| hooks == CrashHooks::On),
         fatal: None,
         fatal_unfinished: None,
     };

@@ -8,8 +8,8 @@ use tachograph_layout::RegionState;
 use super::history::Found;
 use super::timeline::Parts;
 use super::{
-    Basis, Burst, DiedOf, Extreme, Headline, List, MOST, Process, Report, Successor, Unfinished,
-    UnfinishedState, burst, charts, death, history, inference, seconds, series_name,
+    Basis, Burst, DiedOf, Extreme, Headline, List, MOST, Process, Report, Successor, Unfinished, UnfinishedState,
+    burst, charts, death, history, inference, seconds, series_name,
 };
 use crate::case::Manifest;
 use crate::cause::Cause;
@@ -247,7 +247,7 @@ fn successor(next: &RegionInfo, end_ns: u64) -> Successor {
 }
 
 /// `tick_ns` is the period of the writer's clock for activities: a message looks up to that much longer than it takes, so
-/// that a usual time below it tells nothing.
+/// that a usual time below two of them tells nothing.
 fn unfinished(evidence: &Evidence, found: Option<&Found>, tick_ns: u64) -> List<Unfinished> {
     let lately = |panic: &&Panic| evidence.until.since_ns(panic.at.monotonic_ns) <= LATELY_NS;
     let panicked = evidence.panics.latest.iter().filter(lately).filter_map(|panic| panic.by.actor.as_ref());
@@ -264,9 +264,15 @@ fn unfinished(evidence: &Evidence, found: Option<&Found>, tick_ns: u64) -> List<
             None if activity.busy_ns.is_some() => UnfinishedState::Busy,
             None => continue,
         };
-        let usual = found.and_then(|found| found.usual.get(&activity.actor)).filter(|ns| **ns > tick_ns);
+        let usual =
+            found.and_then(|found| found.usual.get(&activity.actor)).filter(|ns| **ns >= tick_ns.saturating_mul(2));
         let usual = usual.map(|ns| seconds(*ns));
-        list.push(Unfinished { activity: activity.clone(), state, usual_seconds: usual });
+        list.push(Unfinished {
+            activity: activity.clone(),
+            state,
+            clock_seconds: seconds(tick_ns),
+            usual_seconds: usual,
+        });
     }
     list.sort_by_key(|one| (one.state, std::cmp::Reverse(one.activity.busy_ns)));
     List::first(list, MOST)
@@ -308,11 +314,20 @@ fn not_known(region: &RegionInfo, evidence: &Evidence, found: Option<&Found>) ->
         list.push("What moved most: the recording is shorter than 40 s.".to_owned());
     }
     if region.cause == Some(Cause::Killed) {
-        list.push(
-            "What killed it: a fatal signal is recorded only where the application turned the crash hooks on, and SIGKILL \
-             and SIGTERM never are."
-                .to_owned(),
-        );
+        let what = match evidence.crash_hooks {
+            Some(true) => {
+                "its crash hooks were on and recorded no signal, so it was SIGKILL, SIGTERM or another that they leave alone."
+            }
+            Some(false) => {
+                "its crash hooks were off, so any signal may have. `Region::builder(..).crash_hooks(true)` records those \
+                 of crashes; SIGKILL and SIGTERM are never recorded."
+            }
+            None => {
+                "whether its crash hooks were on is not told. With them a fatal signal is recorded, and SIGKILL and \
+                 SIGTERM never are."
+            }
+        };
+        list.push(format!("What killed it: {what}"));
     }
     if region.verdict == Verdict::Copy {
         list.push(

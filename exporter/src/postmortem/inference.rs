@@ -3,10 +3,10 @@
 //! Each sentence rests on facts that stand in the report; none names a cause that nobody recorded.
 
 use super::timeline::who;
+use super::words::busy_for;
 use super::{Report, UnfinishedState};
 use crate::Verdict;
 use crate::cause::Cause;
-use crate::table::span;
 
 /// What happened within so many seconds of a series falling silent may have to do with it.
 const NEAR: f64 = 1.5;
@@ -26,7 +26,7 @@ pub(crate) fn infer(report: &Report) -> (Vec<String>, Vec<String>) {
     for one in stuck.iter().take(3) {
         let activity = &one.activity;
         let (actor, doing) = (&activity.actor, activity.doing.as_deref().unwrap_or("something"));
-        let busy = activity.busy_ns.map_or_else(String::new, |ns| format!(" for {}", span(ns as f64 / 1e9)));
+        let busy = activity.busy_ns.map_or_else(String::new, |ns| format!(" for {}", busy_for(ns, one.clock_seconds)));
         let full = activity.mailbox_capacity > 0 && activity.mailbox_depth >= activity.mailbox_capacity;
         let rest = if full { ", and its mailbox was full: whoever sent to it waited or was refused" } else { "" };
         may_mean.push(format!("{actor} was stuck in {doing}{busy}{rest}."));

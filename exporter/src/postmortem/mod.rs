@@ -235,6 +235,8 @@ pub struct Unfinished {
     pub activity: Activity,
     /// What is the matter with it.
     pub state: UnfinishedState,
+    /// The period of the clock that marks when a message began, in seconds: it began up to that much later than is told.
+    pub clock_seconds: f64,
     /// What it usually takes for a message, where the recording tells: its median in seconds.
     pub usual_seconds: Option<f64>,
 }

@@ -91,7 +91,16 @@ impl Parts<'_> {
             let text = format!("{} begins {}", one.activity.actor, one.activity.doing.as_deref().unwrap_or("?"));
             let ends = one.state == UnfinishedState::Busy || one.activity.state != ActivityState::Live;
             let stuck = if ends { "" } else { ", and does not end it" };
-            line(seconds(end_ns.1.realtime_ns.saturating_sub(busy_ns)), Source::Activity, format!("{text}{stuck}"));
+            // The clock that marks it ticks once a period.
+            let late = match one.clock_seconds {
+                period if period > 0.0 => format!(" (or up to {} later)", table::span(period)),
+                _ => String::new(),
+            };
+            line(
+                seconds(end_ns.1.realtime_ns.saturating_sub(busy_ns)),
+                Source::Activity,
+                format!("{text}{late}{stuck}"),
+            );
         }
         if let Some(history) = self.history {
             for (actor, since_ns) in history.full_since.iter().take(MOST) {

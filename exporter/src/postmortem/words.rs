@@ -104,7 +104,7 @@ pub(crate) fn unfinished(one: &Unfinished) -> String {
     // An actor that ended is at nothing any more: how long ago that was says nothing of it.
     let busy_ns = activity.busy_ns.filter(|_| activity.state == ActivityState::Live);
     let doing = match (&activity.doing, busy_ns) {
-        (Some(doing), Some(busy)) => format!(", in {doing} for {}", span(busy as f64 / 1e9)),
+        (Some(doing), Some(busy)) => format!(", in {doing} for {}", busy_for(busy, one.clock_seconds)),
         (Some(doing), None) => format!(", in {doing}"),
         (None, _) => String::new(),
     };
@@ -119,6 +119,16 @@ pub(crate) fn unfinished(one: &Unfinished) -> String {
         (depth, capacity) => format!(", mailbox {depth} of {capacity}"),
     };
     format!("{}: {state}{doing}{usual}{mailbox}", activity.actor)
+}
+
+/// For how long an actor was busy. When a message began is known to a period of the writer's clock only, which ticks once a
+/// period: of less than two of them only what it was less than is known.
+pub(crate) fn busy_for(busy_ns: u64, clock_seconds: f64) -> String {
+    let busy = busy_ns as f64 / 1e9;
+    if clock_seconds > 0.0 && busy < 2.0 * clock_seconds {
+        return format!("less than {}", span(((busy / clock_seconds).floor() + 1.0) * clock_seconds));
+    }
+    span(busy)
 }
 
 /// A moved series.

@@ -305,5 +305,9 @@ fn a_panic_and_the_abort_that_followed_are_one_death() {
     panic(&mut cleanup, CrashSlots::PANIC_RING + 1, 2, "out of tea");
     panic(&mut cleanup, CrashSlots::PANIC_RING + 2, 3, "no cup to drop");
     panic(&mut cleanup, CrashSlots::PANIC_RING + 3, 4, "panic in a destructor during cleanup");
-    assert_eq!(numbers(&cleanup), [2, 3, 4], "what was unwinding and what panicked meanwhile; the one before was survived");
+    assert_eq!(
+        numbers(&cleanup),
+        [2, 3, 4],
+        "what was unwinding and what panicked meanwhile; the one before was survived"
+    );
 }

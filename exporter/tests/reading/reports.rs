@@ -8,7 +8,8 @@ use tachograph_exporter::case::{self, Case};
 use tachograph_exporter::postmortem::{Report, Subject, UnfinishedState, first_of_newest_burst, page};
 use tachograph_exporter::{Directories, RegionReader, Verdict};
 use tachograph_layout::{
-    Control, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, RegionState, SectionEntry, SectionKind,
+    ActivityRecord, Control, CrashHooks, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, RegionState,
+    SectionEntry, SectionKind, SlotState, SlotWord,
 };
 
 use crate::builder::{Region, directory, hold_lock, lock_file};
@@ -30,7 +31,7 @@ fn report(region: &Region) -> Report {
 fn aborted() -> Region {
     let mut region = region();
     region.edit::<Header>(SectionKind::Header, 0, |header| {
-        header.pid = 4700;
+        (header.pid, header.tick_period_ns) = (4700, SECOND);
         header.boot_id = [0; 16];
         header.exe_len = 7;
         header.exe = bytes("/opt/mc");
@@ -202,9 +203,58 @@ fn panics_that_were_unwinding_at_the_end_are_one_death_and_the_first_one_is_its_
     let survived = report.caught_panics.entries.iter().map(|panic| panic.number);
     assert_eq!(survived.collect::<Vec<_>>(), [1], "{report}");
     let text = report.to_string();
-    let death = "DIED OF\n  Panic: \"out of tea\" at src/b.rs:7:11, in thread worker (4711).\n  While that one was unwinding";
+    let death =
+        "DIED OF\n  Panic: \"out of tea\" at src/b.rs:7:11, in thread worker (4711).\n  While that one was unwinding";
     assert!(text.contains(death), "{text}");
     assert_eq!(text.matches("panic, survived: ").count(), 1, "{text}");
+}
+
+#[test]
+fn what_may_have_killed_it_follows_from_whether_the_hooks_were_on() {
+    let killed = |hooks: u64| {
+        let mut region = Region::full("mc-0");
+        region.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
+        region.control(Control::CRASH_HOOKS, hooks);
+        let report = report(&region);
+        let of = |line: &&String| line.starts_with("What killed it: ");
+        (report.died_of.signal.is_none(), report.not_known.iter().find(of).expect("it is not known").clone())
+    };
+    let (none, on) = killed(CrashHooks::On.to_wire());
+    assert!(none && on.contains("hooks were on and recorded no signal, so it was SIGKILL, SIGTERM"), "{on}");
+    let (_, off) = killed(CrashHooks::Off.to_wire());
+    assert!(off.contains("hooks were off, so any signal may have"), "{off}");
+    let (_, untold) = killed(0);
+    assert!(untold.contains("whether its crash hooks were on is not told"), "{untold}");
+}
+
+#[test]
+fn a_span_that_the_clock_of_activities_can_not_tell_is_said_to_be_less_than_some_periods() {
+    let unfinished = |period_ns: u64, since_ns: u64| {
+        let mut region = Region::full("mc-0");
+        region.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
+        region.control(Control::TICK_MONOTONIC_NS, TICK.monotonic_ns);
+        region.edit::<Header>(SectionKind::Header, 0, |header| {
+            (header.tick_period_ns, header.created_monotonic_ns) = (period_ns, 0);
+        });
+        let doing = region.string("Join");
+        region.edit::<ActivityRecord>(SectionKind::Activities, 0, |record| {
+            record.state = SlotWord::new(0, SlotState::Live).bits();
+            (record.type_len, record.actor_type) = (4, bytes("till"));
+            record.doing = u64::from(doing.len) << 32 | u64::from(doing.offset);
+            record.since_monotonic_ns = TICK.monotonic_ns - since_ns;
+        });
+        region.control(Control::ACTIVITIES_USED, 1);
+        let text = report(&region).to_string();
+        let of = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or_default().trim().to_owned();
+        (of("busy, in Join"), of("begins Join"))
+    };
+    let (now, begins) = unfinished(SECOND, 0);
+    assert_eq!(now, "till : busy, in Join for less than 1.0s");
+    assert!(begins.ends_with("till  begins Join (or up to 1.0s later)"), "{begins}");
+    assert_eq!(unfinished(SECOND, 710_000_000).0, "till : busy, in Join for less than 1.0s");
+    assert_eq!(unfinished(SECOND, 1_500_000_000).0, "till : busy, in Join for less than 2.0s");
+    assert_eq!(unfinished(SECOND, 3 * SECOND).0, "till : busy, in Join for 3.0s");
+    assert_eq!(unfinished(0, 710_000_000).0, "till : busy, in Join for 710ms", "its period is not told");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! How many lanes may hold values, and how the readers of every region learn of it.
+//! A number of the process that only rises, and that every region repeats for its readers: how many lanes may hold values,
+//! and whether the crash hooks are on.
 //!
-//! A thread claims a lane while another adds a region: whoever comes second must tell that region's readers. Called by
+//! It rises while another thread adds a region: whoever comes second must tell that region's readers. Called by
 //! `process.rs` only. Generic over its word, so that the model checker runs this very code (`ci/loom.sh`). It neither
 //! allocates nor blocks.
 
@@ -8,41 +9,41 @@ use std::sync::atomic::Ordering;
 
 use tachograph_layout::Word;
 
-/// Lanes that threads of this process ever claimed, counted from lane 0; never falls.
+/// The process's own number; never falls.
 #[derive(Debug)]
-pub(crate) struct UsedLanes<W>(W);
+pub(crate) struct Repeated<W>(W);
 
-impl<W: Word> UsedLanes<W> {
-    /// Starts with a word that holds 1: the shared lane.
+impl<W: Word> Repeated<W> {
+    /// Starts with a word that holds what new regions say.
     pub(crate) const fn new(word: W) -> Self {
         Self(word)
     }
 
-    /// How many.
+    /// The number.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Makes a newly claimed lane known to the readers of every region, before its first value is written. `regions`
-    /// walks the list of regions, loading with Acquire, and gives of each the word that its readers look at.
-    pub(crate) fn claimed<'a, I>(&self, lane: u64, regions: impl FnOnce() -> I)
+    /// Makes it at least `least`, and known to the readers of every region. `regions` walks the list of regions, loading with
+    /// Acquire, and gives of each the word that its readers look at.
+    pub(crate) fn raise<'a, I>(&self, least: u64, regions: impl FnOnce() -> I)
     where
         I: Iterator<Item = &'a W>,
         W: 'a,
     {
         // SYNC(attach): of this and the one in `attached`, one comes first. The second finds what was done before the
-        // first: the region in the list, or the lane in the count.
-        let used = self.0.fetch_max(lane + 1, Ordering::AcqRel).max(lane + 1);
+        // first: the region in the list, or the number raised.
+        let number = self.0.fetch_max(least, Ordering::AcqRel).max(least);
         for region in regions() {
-            region.fetch_max(used, Ordering::Relaxed);
+            region.fetch_max(number, Ordering::Relaxed);
         }
     }
 
-    /// Makes the lanes used so far known to the readers of a region that was just put into the list, with Release.
+    /// Makes the number so far known to the readers of a region that was just put into the list, with Release.
     pub(crate) fn attached(&self, region: &W) {
-        // SYNC(attach): see `claimed`. A load would not do: it may be done before the region is in the list.
-        let used = self.0.fetch_max(0, Ordering::AcqRel);
-        region.fetch_max(used, Ordering::Relaxed);
+        // SYNC(attach): see `raise`. A load would not do: it may be done before the region is in the list.
+        let number = self.0.fetch_max(0, Ordering::AcqRel);
+        region.fetch_max(number, Ordering::Relaxed);
     }
 }
 
@@ -58,7 +59,7 @@ mod models {
 
     /// One region; it is in the list once `listed` is not 0.
     struct Process {
-        used: UsedLanes<AtomicU64>,
+        used: Repeated<AtomicU64>,
         listed: AtomicU64,
         region: AtomicU64,
     }
@@ -68,7 +69,7 @@ mod models {
     fn every_region_learns_of_every_lane() {
         explore(|| {
             let process = Arc::new(Process {
-                used: UsedLanes::new(AtomicU64::new(1)),
+                used: Repeated::new(AtomicU64::new(1)),
                 listed: AtomicU64::new(0),
                 region: AtomicU64::new(1),
             });
@@ -77,7 +78,7 @@ mod models {
                 thread::spawn(move || {
                     let regions =
                         || (process.listed.load(Ordering::Acquire) != 0).then_some(&process.region).into_iter();
-                    process.used.claimed(lane, regions);
+                    process.used.raise(lane + 1, regions);
                     lane
                 })
             });
