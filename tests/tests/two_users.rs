@@ -254,6 +254,25 @@ fn who_may_not_look_is_told_whose_it_is() {
     }
 }
 
+/// In a directory that a group shares a name is whose it was first. Who wants it, too, is told whose it is.
+#[test]
+fn a_name_of_another_user_is_refused_with_its_owner() {
+    let programs = Programs::new();
+    let folder = shared_folder(0o750);
+    let dir = folder.path();
+    chown(dir, Some(0), Some(GROUP)).expect("chown");
+    mode(dir, 0o2770);
+    let _living = programs.controller(dir, "mc-0", GROUP, &[]);
+    let mut command = programs.command("meeting-controller");
+    command.args(["--region", "mc-0", "--region-dir"]).arg(dir).stderr(Stdio::piped());
+    as_user(&mut command, READER, READER, &[GROUP], 0o022);
+    let refused = command.output().expect("the controller runs");
+    let heard = said(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{heard}");
+    let whose = format!("owner {WRITER}, group {GROUP}, mode 0640, and this is user {READER}");
+    assert!(heard.contains(&whose) && heard.contains("build under another name"), "{heard}");
+}
+
 /// A lock that can't be asked leaves the verdict open. The administrator opened the region to all, but not its lock.
 #[test]
 fn without_the_lock_nobody_is_called_dead() {

@@ -53,6 +53,24 @@ pub enum BuildError {
         /// What stands there.
         found: &'static str,
     },
+    /// The name is another user's in this directory. Build under another name, or in a directory of your own.
+    #[error(
+        "lock file {} can't be opened: owner {owner}, group {group}, mode {mode:04o}, and this is user {user}: the name is \
+         another user's there; build under another name, or in a directory of your own",
+        path.display()
+    )]
+    OtherUser {
+        /// The lock file.
+        path: PathBuf,
+        /// User id of its owner.
+        owner: u32,
+        /// Its group's id.
+        group: u32,
+        /// Its permission bits.
+        mode: u32,
+        /// User id of this process.
+        user: u32,
+    },
     /// A living process has a region of this name. Stop it, or build under another name.
     #[error("region {} is in use by {}: stop it, or build under another name", path.display(), owner_text(owner))]
     Owned {

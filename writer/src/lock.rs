@@ -41,6 +41,13 @@ pub(crate) fn acquire(directory: &Directory, name: &str) -> Result<Lock, BuildEr
         let (starting, fd) = process::open_lock(open).map_err(|errno| {
             match rustix::fs::statat(directory, file.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok() {
                 Some(stat) if not_a_file(&stat).is_some() => strange(not_a_file(&stat).unwrap_or_default()),
+                Some(stat) if matches!(errno, Errno::ACCESS | Errno::PERM) => BuildError::OtherUser {
+                    path: directory.join(&file),
+                    owner: stat.st_uid,
+                    group: stat.st_gid,
+                    mode: stat.st_mode & 0o7777,
+                    user: rustix::process::geteuid().as_raw(),
+                },
                 _ => failed("open the lock file", errno.into()),
             }
         })?;
