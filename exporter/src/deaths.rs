@@ -139,8 +139,21 @@ impl Deaths {
         }
         let kills = self.memory.as_ref().and_then(|memory| memory(&region.uuid));
         let cause = region.cause.unwrap_or(Cause::Killed).given(kills);
-        ledger.count(&region.name, &region.uuid, region.last_sign_ns(), cause.as_str());
+        let at = ledger::At { last_sign_ns: region.last_sign_ns(), ended_ns: region.ended_ns() };
+        ledger.count(&region.name, &region.uuid, at, cause.as_str());
     }
+}
+
+/// The cause that the death of a region was counted under, by the ledger in a recorder's directory; `None` where none was.
+///
+/// ```
+/// let directory = tempfile::tempdir()?;
+/// assert_eq!(tachograph_exporter::deaths::cause_of(directory.path(), "mc-0", [7; 16]), None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub fn cause_of(recorder: &Path, name: &str, uuid: [u8; 16]) -> Option<Cause> {
+    ledger::cause_of(recorder, name, &uuid)
 }
 
 /// Counts the deaths of bursts that are told of and were never seen.

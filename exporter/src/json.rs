@@ -83,7 +83,7 @@ impl RegionEntry {
             uptime_seconds: seconds(region.uptime_ns(now.realtime_ns)),
             heartbeat_age_seconds: alive.then(|| seconds(age)),
             dead_since_seconds: matches!(region.verdict, Verdict::Closed | Verdict::Crashed)
-                .then(|| seconds(region.last_sign_ns())),
+                .then(|| seconds(region.ended_ns())),
             crashes,
             region,
         }

@@ -3,7 +3,7 @@
 //! A writer that promised nothing is never hung. Ages count on the monotonic clock, which does not run while the machine
 //! sleeps and can't be set. Called by `reader/judgement.rs`; pure.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::Pulse;
 use crate::table;
@@ -19,7 +19,7 @@ const STALE_PERIODS: u64 = 5;
 /// assert_eq!(pulse.to_string(), "pulse control silent for 12.0s, promised every 2.0s");
 /// assert_eq!(serde_json::to_value(&pulse).unwrap()["promise"], "pulse");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "promise", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Promise {

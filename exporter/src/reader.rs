@@ -7,6 +7,7 @@ mod cache;
 mod error;
 mod info;
 mod judgement;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,8 +18,10 @@ use tachograph_layout::{SectionKind, WordView};
 use cache::Cache;
 pub use error::ReadError;
 pub(crate) use info::printable;
+use told::Told;
 
 use crate::Verdict;
+use crate::case::Manifest;
 use crate::evidence::{self, Activities, Evidence, Moment};
 use crate::json::Now;
 use crate::region_file::{OpenError, RegionFile};
@@ -40,8 +43,8 @@ pub struct RegionReader {
     cache: Mutex<Cache>,
     /// Where a case was unpacked to: goes with the reader.
     _unpacked: Option<tempfile::TempDir>,
-    /// The case that the region was taken out of.
-    case: Option<PathBuf>,
+    /// The case that the region was taken out of, and what that says of its writer.
+    case: Option<(PathBuf, Told)>,
 }
 
 impl RegionReader {
@@ -59,16 +62,16 @@ impl RegionReader {
         self
     }
 
-    /// The same, told by the path of the case that it was taken out of.
-    pub(crate) fn out_of(mut self, case: &Path) -> Self {
-        self.case = Some(case.to_owned());
+    /// The same, told by the path of the case that it was taken out of, and with what that says of its writer.
+    pub(crate) fn out_of(mut self, case: &Path, manifest: &Manifest) -> Self {
+        self.case = Some((case.to_owned(), Told::by(manifest)));
         self
     }
 
     /// Where the region was opened; of a case, the case's path.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.case.as_deref().unwrap_or(&self.file.path)
+        self.case.as_ref().map_or(&self.file.path, |(case, _)| case)
     }
 
     /// The region's name.
@@ -100,7 +103,7 @@ impl RegionReader {
     /// # Errors
     /// [`ReadError`] where the file was cut or the lock can't be asked.
     pub fn verdict(&self) -> Result<Verdict, ReadError> {
-        Ok(self.facts()?.0.verdict())
+        Ok(self.told(self.facts()?.0.verdict()))
     }
 
     /// Facts about the region without its values.
@@ -148,7 +151,7 @@ impl RegionReader {
     /// [`ReadError`] where the file was cut or the lock can't be asked.
     pub fn evidence(&self) -> Result<Evidence, ReadError> {
         let verdict = self.verdict()?;
-        let now = verdict.is_alive().then(|| Moment::from(Now::read()));
+        let now = verdict.is_alive().then(|| Moment::from(Now::read())).or_else(|| self.copied_alive());
         let evidence = evidence::read(self.view(), &self.file.header, &self.file.sections, now);
         self.check_whole()?;
         Ok(evidence)

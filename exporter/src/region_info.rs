@@ -60,6 +60,10 @@ pub struct RegionInfo {
     pub signal: Option<String>,
     /// The promises that a hung writer broke.
     pub broken_promises: Vec<Promise>,
+    /// Of a copy out of a case that was written while the writer lived: running or hung, as it was then.
+    pub copied_as: Option<Verdict>,
+    /// When that was: nanoseconds since the Unix epoch; 0 where [`Self::copied_as`] is `None`.
+    pub copied_realtime_ns: u64,
     /// Writer's process id, in its own pid namespace.
     pub pid: u32,
     /// Inode of the writer's pid namespace.
@@ -88,6 +92,8 @@ pub struct RegionInfo {
     pub state: Option<RegionState>,
     /// When that state was stored: nanoseconds since the Unix epoch.
     pub state_realtime_ns: u64,
+    /// When the signal that the writer died of was recorded: nanoseconds since the Unix epoch; 0 where none was.
+    pub fatal_realtime_ns: u64,
     /// Path of the writer's executable.
     pub exe: String,
     /// Host name.
@@ -153,7 +159,7 @@ impl RegionInfo {
     }
 
     /// How long the writer lived so far, in nanoseconds, by the wall clock: until `now_realtime_ns` for a living one,
-    /// until the last sign of life otherwise.
+    /// until its end, as far as that is known, otherwise.
     ///
     /// ```
     /// use tachograph_exporter::{RegionInfo, Verdict};
@@ -167,8 +173,8 @@ impl RegionInfo {
         self.at_ns(now_realtime_ns).saturating_sub(self.created_realtime_ns)
     }
 
-    /// The moment that its values are of, in nanoseconds since the Unix epoch: now for a living writer's, else the last
-    /// sign of life.
+    /// The moment that its values are of, in nanoseconds since the Unix epoch: now for a living writer's, else
+    /// [`Self::ended_ns`].
     ///
     /// ```
     /// use tachograph_exporter::{RegionInfo, Verdict};
@@ -177,7 +183,7 @@ impl RegionInfo {
     /// ```
     #[must_use]
     pub const fn at_ns(&self, now_realtime_ns: u64) -> u64 {
-        if self.verdict.is_alive() { now_realtime_ns } else { self.last_sign_ns() }
+        if self.verdict.is_alive() { now_realtime_ns } else { self.ended_ns() }
     }
 
     /// When the writer last gave a sign of life (built, ticked or changed state): nanoseconds since the Unix epoch.
@@ -191,6 +197,46 @@ impl RegionInfo {
             last = self.state_realtime_ns;
         }
         last
+    }
+
+    /// The best-known end of the writer, in nanoseconds since the Unix epoch: of a case of a living one, when it was
+    /// written; else when it closed, exited or unwound, or when its fatal signal was recorded; else the last sign of life,
+    /// at or shortly after which it ended ([`Self::ended_exactly`]).
+    ///
+    /// ```
+    /// use tachograph_exporter::{RegionInfo, Verdict};
+    /// let killed = RegionInfo { verdict: Verdict::Crashed, tick_realtime_ns: 25, ..RegionInfo::default() };
+    /// assert_eq!((killed.ended_ns(), killed.ended_exactly()), (25, false));
+    /// let signal = RegionInfo { fatal_realtime_ns: 31, ..killed };
+    /// assert_eq!((signal.ended_ns(), signal.ended_exactly()), (31, true));
+    /// ```
+    #[must_use]
+    pub const fn ended_ns(&self) -> u64 {
+        match self.exact_end_ns() {
+            Some(end) => end,
+            None => self.last_sign_ns(),
+        }
+    }
+
+    /// Whether the moment of [`Self::ended_ns`] was noted as it came.
+    #[must_use]
+    pub const fn ended_exactly(&self) -> bool {
+        self.exact_end_ns().is_some()
+    }
+
+    const fn exact_end_ns(&self) -> Option<u64> {
+        if self.copied_realtime_ns > 0 {
+            return Some(self.copied_realtime_ns);
+        }
+        match self.state {
+            // It outlived the signal.
+            Some(RegionState::Closed) => {}
+            _ if self.fatal_realtime_ns > 0 => return Some(self.fatal_realtime_ns),
+            Some(RegionState::Unwound | RegionState::Exited) => {}
+            _ => return None,
+        }
+        // A time that is older than the region was stored by nobody.
+        if self.state_realtime_ns >= self.created_realtime_ns { Some(self.state_realtime_ns) } else { None }
     }
 }
 

@@ -205,6 +205,7 @@ fn die(
             loop {
                 eaten.push(vec![1; 1 << 20]);
                 black_box(&eaten);
+                std::thread::sleep(Duration::from_millis(5));
             }
         }
         other => return Err(format!("no death {other}").into()),

@@ -1,9 +1,10 @@
 //! A writer that the kernel kills for want of memory, in a memory cgroup of its own below this process's: the death is told as
 //! `out_of_memory`; one by SIGKILL beside it, in the same kind of cgroup, is not.
 //!
-//! Where no memory cgroup can be made (not root, or the hierarchy is mounted read-only) this says so and ends: then the rule
-//! alone is tested, by the exporter's own tests, over a directory that looks like one.
+//! Where no memory cgroup can be made (not root, or the hierarchy is mounted read-only) this fails, and says what it lacks:
+//! then the rule alone is tested, by the exporter's own tests, over a directory that looks like one.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tachograph_exporter::case::{self, Case};
 use tachograph_tests::http::{free_port, get};
 use tachograph_tests::process::{Running, binary, crash_victim, eventually};
 use tachograph_tests::tmpfs;
@@ -22,7 +24,14 @@ const MOST: &str = "67108864";
 struct Limited(PathBuf);
 
 impl Limited {
-    fn new(name: &str) -> Option<Self> {
+    fn new(name: &str) -> Self {
+        Self::made(name).expect(
+            "no memory cgroup can be made here, and this test has the kernel kill a process for want of memory: run it as \
+             root, on a machine or in a container where /sys/fs/cgroup can be written",
+        )
+    }
+
+    fn made(name: &str) -> Option<Self> {
         let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
         let path = |of: &str| own.lines().find_map(|line| line.split_once(of)?.1.strip_prefix(':'));
         // The controller's own hierarchy, else the unified one where it has the controller.
@@ -67,10 +76,7 @@ impl Drop for Limited {
 
 #[test]
 fn a_writer_that_is_killed_for_want_of_memory_is_told_so() {
-    let (Some(small), Some(other)) = (Limited::new("small"), Limited::new("other")) else {
-        println!("no memory cgroup can be made here: nothing was tested");
-        return;
-    };
+    let (small, other) = (Limited::new("small"), Limited::new("other"));
     let (eaten, killed, recorder) = (tmpfs::folder(), tmpfs::folder(), tempfile::tempdir().expect("a folder"));
     let port = free_port();
     let mut serve = Command::new(binary("tacho"));
@@ -115,4 +121,76 @@ fn a_writer_that_is_killed_for_want_of_memory_is_told_so() {
         .collect();
     told.sort();
     assert_eq!(told, [("killed".to_owned(), false), ("out_of_memory".to_owned(), true)]);
+}
+
+/// The report that `tacho postmortem` prints, as text without its line breaks and as JSON.
+fn reports(args: &[&OsStr]) -> (String, Value) {
+    let run = |json: bool| {
+        let mut tacho = Command::new(binary("tacho"));
+        tacho.arg("postmortem").args(args).args(json.then_some("--json"));
+        tacho.output().expect("tacho runs").stdout
+    };
+    let text = String::from_utf8(run(false)).expect("text").split_whitespace().collect::<Vec<_>>().join(" ");
+    (text, serde_json::from_slice(&run(true)).expect("JSON"))
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_told_alike_by_metrics_case_and_report() {
+    let (folder, recorder) = (tmpfs::folder(), tempfile::tempdir().expect("a folder"));
+    let group = Limited::new("told");
+    let port = free_port();
+    let mut serve = Command::new(binary("tacho"));
+    serve.arg("serve").arg("--region-dir").arg(folder.path()).arg("--recorder.dir").arg(recorder.path());
+    serve.args(["--recorder.tiers=50ms:1m", "--web.listen-address"]).arg(format!("127.0.0.1:{port}"));
+    serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _server = Running::start(&mut serve);
+    eventually("the server", LIMIT, || get(port, "/metrics"));
+
+    let mut hungry = group.victim(folder.path());
+    let uuid = {
+        let header = std::fs::read(folder.path().join("v.tacho")).expect("its region");
+        // `uuid` of docs/LAYOUT.md, section 3.
+        header[64..80].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let blocks = || std::fs::read_dir(recorder.path().join("blocks")).into_iter().flatten().flatten();
+    let has = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().contains(&uuid);
+    eventually("its recording", LIMIT, || blocks().any(|entry| has(&entry)).then_some(()));
+    hungry.0.stdin.take().expect("stdin is piped").write_all(b"eat\n").expect("it listens");
+    assert_eq!(hungry.wait(LIMIT), None, "ended by a signal");
+    let metric = "tacho_crashes_total{cause=\"out_of_memory\"} 1\n";
+    eventually("the count", LIMIT, || get(port, "/metrics").filter(|reply| reply.body.contains(metric)));
+    let case = eventually("its case", LIMIT, || {
+        let cases = std::fs::read_dir(recorder.path().join("cases")).ok()?.flatten().map(|entry| entry.path());
+        cases.filter(|path| case::is_case(path)).find(|path| path.to_string_lossy().contains(&uuid))
+    });
+    let manifest = Case::open(&case).expect("a case").manifest().clone();
+    assert_eq!(manifest.cause.as_deref(), Some("out_of_memory"), "{manifest:?}");
+    let living = [OsStr::new("v"), "--region-dir".as_ref(), folder.path().as_os_str()];
+    let living = [&living[..], &["--recorder.dir".as_ref(), recorder.path().as_os_str()]].concat();
+    let of_both = [reports(&living), reports(&[case.as_os_str()])];
+    for (text, json) in &of_both {
+        assert!(text.starts_with("v crashed at or shortly after ") && text.contains("(out_of_memory)"), "{text}");
+        assert!(text.contains("its memory cgroup counted an out-of-memory kill"), "{text}");
+        assert!(text.contains("1 out-of-memory kill counted"), "{text}");
+        for denied in ["no out-of-memory kill", "Who did it is not known", "who killed it", "What killed it"] {
+            assert!(!text.contains(denied), "{denied}: {text}");
+        }
+        assert!(
+            text.contains(&case.file_name().expect("a name").to_string_lossy()[..20]),
+            "the file to hand on: {text}"
+        );
+        let (cause, memory) = (&json["headline"]["cause"], &json["memory"]);
+        assert_eq!((cause, &memory["cgroup"]["oom_kills"]), (&"out_of_memory".into(), &1.into()), "{json}");
+        let seen = json["evidence"]["history"]["last_seconds"].as_f64().expect("samples while it lived");
+        assert!(json["headline"]["at_seconds"].as_f64() >= Some(seen), "it lived when it was last sampled: {json}");
+        let resident = memory["process"]["resident_bytes"].as_u64().expect("it was seen");
+        assert!(resident > 16 << 20, "as it was last seen alive: {memory}");
+    }
+    assert_eq!(of_both[0].1["memory"], of_both[1].1["memory"]);
+
+    // The ledger alone, without the case and the recording.
+    std::fs::remove_file(&case).expect("the case");
+    std::fs::remove_dir_all(recorder.path().join("blocks")).expect("the recording");
+    let (text, _) = reports(&living);
+    assert!(text.contains("(out_of_memory)") && !text.contains("no out-of-memory kill"), "{text}");
 }

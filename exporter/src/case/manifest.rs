@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::promise::Promise;
 use crate::recording::Facts;
 
 /// The manifest of a case, as JSON. Fields are added over time, never renamed.
@@ -13,6 +14,9 @@ pub struct Manifest {
     pub written_by: String,
     /// When it was written: nanoseconds since the Unix epoch.
     pub written_realtime_ns: u64,
+    /// The same on the monotonic clock of that boot; 0 where an older `tacho` wrote it.
+    #[serde(default)]
+    pub written_monotonic_ns: u64,
     /// Host that it was written on.
     pub host: String,
     /// The region's name.
@@ -25,11 +29,14 @@ pub struct Manifest {
     pub verdict: String,
     /// Why, where it crashed and that is known: as in `ls --json`.
     pub cause: Option<String>,
-    /// The last sign of life: nanoseconds since the Unix epoch.
+    /// The promises that a hung writer had broken.
+    #[serde(default)]
+    pub broken_promises: Vec<Promise>,
+    /// When it ended, as far as it is known, or its last sign of life: nanoseconds since the Unix epoch.
     pub last_sign_ns: u64,
     /// Where the region was.
     pub path: String,
-    /// What was sampled beside the region last, and when; `None` where it was not recorded.
+    /// What was sampled beside the region last, and when ([`crate::recording::LastFacts`]); `None` where it was not recorded.
     pub facts: Option<(u64, Facts)>,
     /// All other members.
     pub members: Vec<Member>,

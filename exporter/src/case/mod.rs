@@ -13,7 +13,8 @@ pub use manifest::{Manifest, Member};
 pub use open::{Case, CaseError, is_case};
 pub use write::{WriteError, Written, write};
 
-pub(crate) use shelf::Shelf;
+pub use shelf::find;
+pub(crate) use shelf::{CASES, Shelf};
 
 /// What a case file's name ends in.
 pub const SUFFIX: &str = ".case.tar.gz";

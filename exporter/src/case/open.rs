@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::manifest::Manifest;
 use super::{BLOCKS, MANIFEST, REGION, SUFFIX};
+use crate::promise::Promise;
 use crate::reader::printable;
 use crate::recording::{RecordingError, Recordings, is_block_name};
 use crate::region_file::is_region_name;
@@ -43,6 +44,8 @@ pub enum CaseError {
 const MOST_MEMBERS: usize = 10_000;
 /// Most bytes that are unpacked.
 const MOST_BYTES: u64 = 4 << 30;
+/// Most broken promises that are told.
+const MOST_PROMISES: usize = 1_000;
 /// Most bytes of a manifest.
 const MOST_MANIFEST: u64 = 8 << 20;
 
@@ -98,9 +101,7 @@ impl Case {
                 continue;
             }
             if name == MANIFEST && manifest.is_none() {
-                let mut json = Vec::new();
-                entry.take(MOST_MANIFEST).read_to_end(&mut json).map_err(read)?;
-                manifest = Some(serde_json::from_slice(&json).map_err(|_| none("its manifest can't be read"))?);
+                manifest = Some(Manifest::from_member(entry).map_err(read)?.map_err(none)?);
             } else if let Some(target) = target(&name).filter(|_| !found.contains_key(&name)) {
                 match unpack(&mut entry, &directory.path().join(target)) {
                     Ok(sums) => drop(found.insert(name, sums)),
@@ -111,19 +112,13 @@ impl Case {
                 }
             }
         }
-        let mut manifest = manifest.ok_or_else(|| none("it has no manifest"))?;
-        if manifest.version != 1 || !is_region_name(&manifest.name) {
-            return Err(none("its manifest is of another version, or names no region"));
-        }
+        let manifest = manifest.ok_or_else(|| none("it has no manifest"))?;
         for member in &manifest.members {
             match found.get(&member.path) {
                 Some(sums) if *sums == (member.bytes, member.crc32) => {}
                 Some(_) => problems.push(format!("{}: its checksum is wrong", printable(&member.path))),
                 None => problems.push(format!("{}: missing", printable(&member.path))),
             }
-        }
-        for text in [&mut manifest.host, &mut manifest.verdict, &mut manifest.path, &mut manifest.written_by] {
-            *text = printable(text);
         }
         Ok(Self { path: path.to_owned(), manifest, directory, problems })
     }
@@ -139,7 +134,7 @@ impl Case {
     /// # Errors
     /// [`OpenError`] where it is missing or damaged.
     pub fn region(&self) -> Result<RegionReader, OpenError> {
-        Ok(RegionReader::open(&self.directory.path().join(REGION))?.out_of(&self.path))
+        Ok(RegionReader::open(&self.directory.path().join(REGION))?.out_of(&self.path, &self.manifest))
     }
 
     /// The copy of the region, for who needs nothing else of the case.
@@ -162,6 +157,50 @@ impl Case {
     #[must_use]
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+}
+
+impl Manifest {
+    /// The manifest alone, which stands first in a case.
+    ///
+    /// # Errors
+    /// [`CaseError`] where it is not there, or not to be read.
+    pub(crate) fn read(path: &Path) -> Result<Self, CaseError> {
+        let read = |source| CaseError::Read { path: path.to_owned(), source };
+        let none = |what| CaseError::NotACase { path: path.to_owned(), what };
+        let file = File::open(path).map_err(read)?;
+        if !file.metadata().map_err(read)?.is_file() {
+            return Err(none("not a regular file"));
+        }
+        let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)).take(MOST_BYTES));
+        let first = archive.entries().map_err(read)?.next().ok_or_else(|| none("it is empty"))?;
+        let first = first.map_err(|_| none("not an archive of that kind"))?;
+        if first.path_bytes() != MANIFEST.as_bytes() || !first.header().entry_type().is_file() {
+            return Err(none("it does not begin with its manifest"));
+        }
+        Self::from_member(first).map_err(read)?.map_err(none)
+    }
+
+    /// Reads it, within bounds, without a character that drives a terminal.
+    fn from_member(member: impl Read) -> io::Result<Result<Self, &'static str>> {
+        let mut json = Vec::new();
+        member.take(MOST_MANIFEST).read_to_end(&mut json)?;
+        let Ok(mut manifest) = serde_json::from_slice::<Self>(&json) else {
+            return Ok(Err("its manifest can't be read"));
+        };
+        if manifest.version != 1 || !is_region_name(&manifest.name) {
+            return Ok(Err("its manifest is of another version, or names no region"));
+        }
+        for text in [&mut manifest.host, &mut manifest.verdict, &mut manifest.path, &mut manifest.written_by] {
+            *text = printable(text);
+        }
+        manifest.broken_promises.truncate(MOST_PROMISES);
+        for promise in &mut manifest.broken_promises {
+            if let Promise::Pulse { name, .. } = promise {
+                *name = printable(name);
+            }
+        }
+        Ok(Ok(manifest))
     }
 }
 

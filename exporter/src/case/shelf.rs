@@ -49,6 +49,29 @@ impl Death {
     }
 }
 
+/// Directory of the cases in a recorder's directory.
+pub(crate) const CASES: &str = "cases";
+
+/// The case that a recorder's directory holds of a region.
+///
+/// ```
+/// let directory = tempfile::tempdir()?;
+/// assert_eq!(tachograph_exporter::case::find(directory.path(), "mc-0", [7; 16]), None);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub fn find(recorder: &Path, name: &str, uuid: [u8; 16]) -> Option<PathBuf> {
+    let end = format!(".{}{SUFFIX}", hex(uuid));
+    let is_it = |file: &str| {
+        let at_ns = file.strip_suffix(&end).and_then(|rest| rest.strip_prefix(name)?.strip_prefix('.'));
+        at_ns.is_some_and(|at_ns| at_ns.parse::<u64>().is_ok())
+    };
+    let entries = std::fs::read_dir(recorder.join(CASES)).ok()?;
+    // As many as are kept, and what else may lie there.
+    let mut paths = entries.take(MOST_DEATHS).filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find(|path| path.file_name().and_then(|file| file.to_str()).is_some_and(is_it))
+}
+
 /// Where cases are kept.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -88,7 +111,7 @@ impl Shelf {
         if self.deaths.iter().any(|death| death.uuid == reader.uuid()) {
             return Ok(None);
         }
-        let at_ns = reader.info()?.last_sign_ns();
+        let at_ns = reader.info()?.ended_ns();
         let death = Death { at_ns, name: reader.name().to_owned(), uuid: reader.uuid() };
         let path = self.directory.join(death.file());
         let written = match write(reader, recorded, &path) {

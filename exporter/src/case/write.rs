@@ -13,9 +13,8 @@ use tempfile::NamedTempFile;
 
 use super::manifest::{Manifest, Member};
 use super::{BLOCKS, MANIFEST, REGION};
-use crate::cause::OomKills;
 use crate::json::Now;
-use crate::recording::{Facts, RecordedRegion, hex};
+use crate::recording::{RecordedRegion, hex};
 use crate::{CopyError, ReadError, RegionReader};
 
 /// Why a case was not written.
@@ -79,14 +78,14 @@ pub fn write(reader: &RegionReader, recorded: Option<&RecordedRegion>, path: &Pa
         return Err(WriteError::Exists { path: path.to_owned() });
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let region = reader.info()?;
+    let (region, now) = (reader.info()?, Now::read());
     let copy = tempfile::tempfile_in(parent).map_err(failed)?;
     reader.copy_to(&copy, 0)?;
     let mut members = vec![(REGION.to_owned(), copy, region.file_len)];
     let (mut facts, mut kills) = (None, None);
     if let Some(recorded) = recorded {
-        if let Some((at_ns, last, counted)) = last_facts(recorded) {
-            (facts, kills) = (Some((at_ns, last)), counted);
+        if let Some(last) = recorded.last_facts() {
+            (facts, kills) = (Some((last.at_ns, last.facts)), last.kills);
         }
         for (block, len) in last_blocks(recorded) {
             let file = block.file_name().and_then(|name| name.to_str()).map(str::to_owned);
@@ -99,14 +98,16 @@ pub fn write(reader: &RegionReader, recorded: Option<&RecordedRegion>, path: &Pa
     let mut manifest = Manifest {
         version: 1,
         written_by: env!("CARGO_PKG_VERSION").to_owned(),
-        written_realtime_ns: Now::read().realtime_ns,
+        written_realtime_ns: now.realtime_ns,
+        written_monotonic_ns: now.monotonic_ns,
         host: region.host.clone(),
         name: region.name.clone(),
         uuid: hex(region.uuid),
         predecessor: hex(reader.predecessor_uuid()),
         verdict: region.verdict.as_str().to_owned(),
         cause: region.cause.map(|cause| cause.given(kills).as_str().to_owned()),
-        last_sign_ns: region.last_sign_ns(),
+        broken_promises: region.broken_promises.clone(),
+        last_sign_ns: region.ended_ns(),
         path: region.path.display().to_string(),
         facts,
         members: Vec::new(),
@@ -182,21 +183,4 @@ fn last_blocks(recorded: &RecordedRegion) -> Vec<(PathBuf, u64)> {
         }
     }
     chosen
-}
-
-/// What was sampled beside the region last, with its process as it was last seen; and what its memory cgroup counted.
-fn last_facts(recorded: &RecordedRegion) -> Option<(u64, Facts, Option<OomKills>)> {
-    let span = recorded.spans().into_iter().next()?;
-    let mut window = recorded.window(span.last_ns.saturating_sub(span.interval_ns.saturating_mul(4)), u64::MAX);
-    let (mut last, mut while_alive) = (None, None);
-    while let Some(sample) = window.next_sample() {
-        let kills = sample.facts.memory.map(|memory| memory.oom_kills);
-        if sample.snapshot.region.verdict.is_alive() {
-            while_alive = kills;
-        }
-        let process = sample.facts.process.or_else(|| last.and_then(|(_, before, _): (u64, Facts, _)| before.process));
-        let kills = while_alive.zip(kills).map(|(while_alive, after_death)| OomKills { while_alive, after_death });
-        last = Some((sample.realtime_ns, Facts { process, ..sample.facts }, kills));
-    }
-    last
 }

@@ -58,10 +58,22 @@ struct Deceased {
     bursts: Vec<Counted>,
 }
 
+/// When a region died.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At {
+    /// Its last sign of life, by which the archive's books tell bursts.
+    pub(super) last_sign_ns: u64,
+    /// Its end, as well as that is known.
+    pub(super) ended_ns: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Death {
     uuid: String,
     died_ns: u64,
+    /// The cause that it was counted under; `None` of deaths that an older exporter counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
 }
 
 /// Deaths of a burst that were counted and are not in the list: never seen, or forgotten again.
@@ -104,13 +116,13 @@ impl Ledger {
     }
 
     /// Counts a death.
-    pub(super) fn count(&mut self, name: &str, uuid: &[u8; 16], died_ns: u64, cause: &'static str) {
+    pub(super) fn count(&mut self, name: &str, uuid: &[u8; 16], at: At, cause: &'static str) {
         self.changed = true;
         *self.book.crashes.entry(cause.to_owned()).or_default() += 1;
         let region = self.book.regions.entry(name.to_owned()).or_default();
-        region.last_crash_ns = region.last_crash_ns.max(died_ns);
+        region.last_crash_ns = region.last_crash_ns.max(at.ended_ns);
         region.crashes = region.crashes.saturating_add(1);
-        region.deaths.push_back(Death { uuid: hex(uuid), died_ns });
+        region.deaths.push_back(Death { uuid: hex(uuid), died_ns: at.last_sign_ns, cause: Some(cause.to_owned()) });
         while region.deaths.len() > MOST_DEATHS {
             // The first of a burst is what the archive keeps for long, and what could be found again.
             let is_first = |death: &Death| region.bursts.iter().any(|burst| burst.from_ns == death.died_ns);
@@ -196,6 +208,13 @@ impl Ledger {
     }
 }
 
+/// The cause that a death was counted under by the ledger of this directory, as far as that is to be read.
+pub(super) fn cause_of(directory: &Path, name: &str, uuid: &[u8; 16]) -> Option<Cause> {
+    let (book, uuid) = (read(&directory.join(FILE)).ok()?, hex(uuid));
+    let death = book.regions.get(name)?.deaths.iter().find(|death| death.uuid == uuid)?;
+    Cause::from_word(death.cause.as_deref()?)
+}
+
 fn hex(uuid: &[u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(*uuid))
 }
@@ -229,6 +248,10 @@ fn write(path: &Path, book: &Book) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn at(ns: u64) -> At {
+        At { last_sign_ns: ns, ended_ns: ns }
+    }
+
     fn burst(from_ns: u64, last_ns: u64, deaths: u64) -> Burst {
         Burst { region: "mc".into(), first: String::new(), from_ns, last_ns, deaths }
     }
@@ -246,14 +269,14 @@ mod tests {
     #[test]
     fn deaths_that_nobody_saw_are_counted_once() {
         let mut ledger = Ledger::open(None);
-        ledger.count("mc", &uuid(1), 10 * MINUTE, "killed");
+        ledger.count("mc", &uuid(1), at(10 * MINUTE), "killed");
         let burst = |last, deaths| burst(10 * MINUTE, last * MINUTE, deaths);
         ledger.count_burst("mc", &burst(12, 3));
         assert_eq!(unseen(&ledger), 2);
         ledger.count_burst("mc", &burst(12, 3));
         assert_eq!(unseen(&ledger), 2, "told again");
         // Seen in place first, and then told of by the book.
-        ledger.count("mc", &uuid(2), 13 * MINUTE, "signal");
+        ledger.count("mc", &uuid(2), at(13 * MINUTE), "signal");
         ledger.count_burst("mc", &burst(13, 4));
         assert_eq!(unseen(&ledger), 2);
         ledger.count_burst("mc", &burst(20, 9));
@@ -270,7 +293,7 @@ mod tests {
         for death in 0..deaths {
             let mut uuid = [0; 16];
             uuid[..8].copy_from_slice(&death.to_le_bytes());
-            ledger.count("mc", &uuid, (death + 1) * MINUTE, "killed");
+            ledger.count("mc", &uuid, at((death + 1) * MINUTE), "killed");
             let burst = burst(MINUTE, (death + 1) * MINUTE, death + 1);
             ledger.count_burst("mc", &burst);
         }
@@ -284,7 +307,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().join("new");
         let mut ledger = Ledger::open(Some(&place));
-        ledger.count("mc", &uuid(1), 7, "signal");
+        ledger.count("mc", &uuid(1), at(7), "signal");
         ledger.count_burst("mc", &burst(7, 9, 3));
         ledger.store();
         let again = Ledger::open(Some(&place));
@@ -296,9 +319,9 @@ mod tests {
     fn a_region_s_deaths_are_counted_seen_or_not_and_forgotten_ones_too() {
         let directory = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::open(Some(directory.path()));
-        ledger.count("mc", &uuid(1), 10 * MINUTE, "killed");
+        ledger.count("mc", &uuid(1), at(10 * MINUTE), "killed");
         ledger.count_burst("mc", &burst(10 * MINUTE, 12 * MINUTE, 5));
-        ledger.count("other", &uuid(2), 11 * MINUTE, "signal");
+        ledger.count("other", &uuid(2), at(11 * MINUTE), "signal");
         let expected = BTreeMap::from([("mc".to_owned(), 5), ("other".to_owned(), 1)]);
         assert_eq!(ledger.tally().by_region, expected);
         ledger.store();
@@ -312,7 +335,7 @@ mod tests {
         std::fs::write(&path, without).unwrap();
         assert_eq!(Ledger::open(Some(directory.path())).tally().by_region, expected);
         for number in 0..MOST_DEATHS as u64 + 7 {
-            ledger.count("many", &u128::from(number).to_be_bytes(), number, "killed");
+            ledger.count("many", &u128::from(number).to_be_bytes(), at(number), "killed");
         }
         assert_eq!(ledger.tally().by_region["many"], MOST_DEATHS as u64 + 7);
     }

@@ -6,7 +6,7 @@
 
 use tachograph_layout::{
     ActivityRecord, Control, CrashHooks, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, PulseRecord,
-    Section, SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words, ring_slot,
+    RegionState, Section, SectionKind, SectionTable, SlotState, SlotWord, StrRef, WordView, Words, ring_slot,
 };
 
 use crate::table;
@@ -87,6 +87,7 @@ fn last_sign(evidence: &Evidence, header: &Header, reader: &Reader<'_>) -> Momen
     signs.extend(evidence.notes.lines.iter().map(|note| note.at));
     signs.extend(evidence.panics.first.iter().chain(&evidence.panics.latest).map(|panic| panic.at));
     signs.extend(evidence.fatal.iter().map(|fatal| fatal.at));
+    signs.extend(end(reader, if tick.monotonic_ns > built.monotonic_ns { tick } else { built }));
     let latest = signs.into_iter().max_by_key(|sign| sign.monotonic_ns).unwrap_or_default();
     // These have the one clock only: the other by the latest that has both.
     let beats = evidence.pulses.loops.iter().map(|pulse| pulse.beat_monotonic_ns);
@@ -96,6 +97,15 @@ fn last_sign(evidence: &Evidence, header: &Header, reader: &Reader<'_>) -> Momen
         realtime_ns: latest.realtime_ns.saturating_add(later),
         monotonic_ns: latest.monotonic_ns.saturating_add(later),
     }
+}
+
+/// When the writer closed, exited or unwound: noted by the wall clock, which runs as it did at the last tick.
+fn end(reader: &Reader<'_>, tick: Moment) -> Option<Moment> {
+    let state = RegionState::from_wire(reader.word(Control::STATE))?;
+    let ended = matches!(state, RegionState::Closed | RegionState::Unwound | RegionState::Exited);
+    let realtime_ns = reader.word(Control::STATE_REALTIME_NS);
+    let later = realtime_ns.checked_sub(tick.realtime_ns).filter(|_| ended)?;
+    Some(Moment { realtime_ns, monotonic_ns: tick.monotonic_ns.saturating_add(later) })
 }
 
 impl Evidence {

@@ -8,14 +8,13 @@ use tachograph_layout::RegionState;
 use super::history::Found;
 use super::timeline::Parts;
 use super::{
-    Basis, Burst, DiedOf, Extreme, Headline, List, MOST, Process, Report, Successor, Unfinished, UnfinishedState,
-    burst, charts, death, history, inference, seconds, series_name,
+    Basis, Burst, DiedOf, Extreme, Headline, Known, List, MOST, Memory, Process, Report, Successor, Unfinished,
+    UnfinishedState, burst, charts, death, history, inference, seconds, series_name,
 };
-use crate::case::Manifest;
 use crate::cause::Cause;
 use crate::evidence::{ActivityState, Evidence, Panic, Stuck};
 use crate::json::Now;
-use crate::recording::RecordedRegion;
+use crate::recording::{LastFacts, RecordedRegion};
 use crate::{Directories, ReadError, RegionInfo, RegionReader, Snapshot, Value, Verdict};
 
 /// Busy with one message for longer than this, an actor counts as stuck.
@@ -32,8 +31,8 @@ pub struct Subject<'a> {
     pub directories: &'a Directories,
     /// Its recording.
     pub recorded: Option<&'a RecordedRegion>,
-    /// The case that holds the region, which knows how it ended where the copy in it does not.
-    pub case: Option<&'a Manifest>,
+    /// What is known of it beside: its case, and what its death was counted as.
+    pub known: Option<&'a Known>,
 }
 
 impl Subject<'_> {
@@ -46,15 +45,21 @@ impl Subject<'_> {
         let mut snapshot = self.reader.snapshot()?;
         let evidence = self.reader.evidence()?;
         // A copy is away from its directory: others of its name need not have anything to do with it.
-        let is_copy = snapshot.region.verdict == Verdict::Copy;
-        if let Some(case) = self.case {
-            told_by(case, &mut snapshot.region);
+        let from_case = self.reader.is_of_a_case();
+        let is_copy = from_case || snapshot.region.verdict == Verdict::Copy;
+        let last = self.recorded.and_then(RecordedRegion::last_facts);
+        if snapshot.region.cause == Some(Cause::Killed) {
+            // It can't tell itself that it was killed for want of memory, or ran another program; who watched it can.
+            let counted = Cause::Killed.given(last.and_then(|last| last.kills));
+            let known = self.known.and_then(Known::cause).unwrap_or(Cause::Killed);
+            snapshot.region.cause = Some(if known == Cause::Killed { counted } else { known });
         }
         let region = &snapshot.region;
         let died_of = death::died_of(region, &evidence);
         let lives = if is_copy { Lives::default() } else { Lives::of(self.directories, region) };
-        let headline = headline(region, &evidence, &died_of, now, lives.crashes);
-        let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
+        let seen_ns = last.filter(|last| last.alive).map_or(0, |last| last.at_ns);
+        let end_ns = end_ns(region, &evidence, now, seen_ns);
+        let headline = headline(region, &died_of, end_ns, lives.crashes);
         let found = self.recorded.map(|recorded| history::read(recorded, end_ns));
         let unfinished = unfinished(&evidence, found.as_ref(), region.tick_period_ns);
         let successor = lives.successor.map(|next| successor(&next, end_ns));
@@ -83,7 +88,7 @@ impl Subject<'_> {
             frames: death::frames(region, &died_of),
             caught_panics: death::survived(&evidence, &died_of),
             process: process(region),
-            memory: found.as_ref().and_then(|found| found.memory.clone()),
+            memory: self.memory(region, last, found.as_ref()),
             not_known: not_known(region, &evidence, found.as_ref()),
             stopped_first: found.as_ref().map(|found| found.stopped.clone()),
             moved_most: found.as_ref().and_then(|found| found.moved.clone()),
@@ -91,7 +96,7 @@ impl Subject<'_> {
             died_of,
             successor,
             evidence: basis,
-            from_case: self.case.is_some(),
+            from_case,
             timeline,
             unfinished,
             extremes,
@@ -103,6 +108,28 @@ impl Subject<'_> {
         Ok(report)
     }
 
+    /// Its memory as it was last seen, by whoever saw it last: the recording, or the case that was written of it.
+    fn memory(&self, region: &RegionInfo, last: Option<LastFacts>, found: Option<&Found>) -> Option<Memory> {
+        let kept = self.known.and_then(|known| known.manifest.as_ref()?.facts);
+        let rose = last.and_then(|last| last.kills).map(|kills| kills.after_death.saturating_sub(kills.while_alive));
+        let last = last.map(|last| (last.at_ns, last.facts)).into_iter().chain(kept).max_by_key(|(at_ns, _)| *at_ns);
+        let (at_ns, facts) = last?;
+        let first = found.and_then(|found| found.first_kills);
+        let counted = facts.memory.map(|memory| memory.oom_kills);
+        let kills = counted.zip(first).map(|(last, first)| last.saturating_sub(first)).or(rose);
+        Some(Memory {
+            at_seconds: seconds(at_ns),
+            process: facts.process,
+            cgroup: facts.memory,
+            // One was seen by whoever tells the cause, though its count is not kept.
+            oom_kills_meanwhile: if region.cause == Some(Cause::OutOfMemory) {
+                kills.filter(|kills| *kills > 0)
+            } else {
+                kills
+            },
+        })
+    }
+
     fn basis(&self, evidence: &Evidence, found: Option<&Found>, mut problems: Vec<String>) -> Basis {
         problems.extend(found.iter().flat_map(|found| found.problems.iter().cloned()).take(MOST));
         let (panics, notes) = (&evidence.panics, &evidence.notes);
@@ -110,6 +137,7 @@ impl Subject<'_> {
         Basis {
             findings: List::first(self.reader.verify(), MOST),
             history: found.and_then(|found| found.span.clone()),
+            case: self.known.and_then(|known| known.case.as_ref()).map(|path| path.display().to_string()),
             notes_lost: notes.lost,
             panics_lost: panics.lost,
             actors_untold: evidence.activities.overflows,
@@ -177,27 +205,22 @@ impl Lives {
     }
 }
 
-/// What a case says of the region whose copy it holds.
-fn told_by(case: &Manifest, region: &mut RegionInfo) {
-    let verdicts = [Verdict::Crashed, Verdict::Closed];
-    if let Some(verdict) = verdicts.into_iter().find(|verdict| verdict.as_str() == case.verdict) {
-        region.verdict = verdict;
-    }
-    if region.verdict == Verdict::Crashed {
-        region.cause = case.cause.as_deref().and_then(Cause::from_word);
+/// The moment that the report is on: when it ended, as well as that is known, or now. The recorder saw it alive at
+/// `seen_ns`.
+fn end_ns(region: &RegionInfo, evidence: &Evidence, now: Now, seen_ns: u64) -> u64 {
+    if region.verdict.is_alive() {
+        now.realtime_ns
+    } else if region.ended_exactly() {
+        region.ended_ns()
+    } else {
+        // A note, a panic or a beat may be later than the last tick.
+        evidence.until.realtime_ns.max(region.ended_ns()).max(seen_ns)
     }
 }
 
-fn headline(
-    region: &RegionInfo,
-    evidence: &Evidence,
-    died_of: &DiedOf,
-    now: Now,
-    crashes: Vec<RegionInfo>,
-) -> Headline {
+fn headline(region: &RegionInfo, died_of: &DiedOf, end_ns: u64, crashes: Vec<RegionInfo>) -> Headline {
     let told = died_of.signal.is_some() || matches!(region.state, Some(RegionState::Exited | RegionState::Unwound));
     let died = region.verdict == Verdict::Crashed || (region.verdict == Verdict::Copy && told);
-    let end_ns = if region.verdict.is_alive() { now.realtime_ns } else { evidence.until.realtime_ns };
     // A copy's lock is away, so its reader tells no cause; its own words do.
     let own = match (&died_of.signal, region.state) {
         (Some(_), _) => Some(Cause::Signal),
@@ -218,7 +241,9 @@ fn headline(
             .or_else(|| region.why())
             .or_else(|| cause.map(|cause| cause.to_string())),
         cause,
+        copied_as: region.copied_as,
         at_seconds: seconds(end_ns),
+        at_exactly: region.verdict.is_alive() || region.ended_exactly(),
         lived_seconds: seconds(end_ns.saturating_sub(region.created_realtime_ns)),
         burst: Burst::of(region, crashes).filter(|_| region.verdict == Verdict::Crashed),
     }
@@ -329,7 +354,9 @@ fn not_known(region: &RegionInfo, evidence: &Evidence, found: Option<&Found>) ->
         };
         list.push(format!("What killed it: {what}"));
     }
-    if region.verdict == Verdict::Copy {
+    if let Some(verdict) = region.copied_as {
+        list.push(format!("What became of it: its writer was {verdict} when this case was written."));
+    } else if region.verdict == Verdict::Copy {
         list.push(
             "Whether its writer lives, or how it ended: this is a copy, away from its lock, with the state that it had. \
              A case (`tacho case REGION -o FILE`) holds the verdict and the cause beside such a copy. Times are as of its \

@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{List, Memory, seconds, series_name};
+use super::{List, seconds, series_name};
 use track::{Track, median};
 
 use crate::Snapshot;
 use crate::diff::Name;
 use crate::evidence::{Activity, ActivityState, Actor};
-use crate::recording::{Facts, RecordedRegion, Sample, Window};
+use crate::recording::{RecordedRegion, Sample, Window};
 use crate::schema::{Family, Kind, Schema};
 
 /// How far back a report looks: the series' usual pace is told from this long before the end.
@@ -118,7 +118,8 @@ pub(crate) struct Found {
     /// `None` where the recording is too short to tell.
     pub(crate) moved: Option<List<Moved>>,
     pub(crate) extremes: List<Extreme>,
-    pub(crate) memory: Option<Memory>,
+    /// What its memory cgroup had counted at the first sample.
+    pub(crate) first_kills: Option<u64>,
     /// Median nanoseconds that an actor was seen busy with one message.
     pub(crate) usual: HashMap<Actor, u64>,
     /// Since when an actor's mailbox was full without a break, to the end: nanoseconds since the Unix epoch.
@@ -157,7 +158,6 @@ struct Pass {
     span: Option<Span>,
     now_ns: u64,
     interval_ns: u64,
-    facts: Option<(u64, Facts)>,
     first_kills: Option<u64>,
     busy: HashMap<Actor, Busy>,
     gaps: Vec<(u64, u64)>,
@@ -183,7 +183,6 @@ impl Pass {
             span: None,
             now_ns: 0,
             interval_ns: 0,
-            facts: None,
             first_kills: None,
             busy: HashMap::new(),
             gaps: Vec::new(),
@@ -193,9 +192,6 @@ impl Pass {
 
     fn take(&mut self, sample: &Sample) {
         let now_ns = sample.realtime_ns;
-        if sample.facts.memory.is_some() || sample.facts.process.is_some() {
-            self.facts = Some((now_ns, sample.facts));
-        }
         if let Some(memory) = sample.facts.memory {
             self.first_kills.get_or_insert(memory.oom_kills);
         }
@@ -294,7 +290,7 @@ impl Pass {
     }
 
     fn finish(self) -> Found {
-        let Self { tracks, span, now_ns, interval_ns, facts, first_kills, busy, gaps, not_followed, .. } = self;
+        let Self { tracks, span, now_ns, interval_ns, first_kills, busy, gaps, not_followed, .. } = self;
         let alive: Vec<&Track> = tracks.iter().filter(|track| track.seen_ns == now_ns).collect();
         let mut stopped: Vec<Silent> = alive.iter().filter_map(|track| track.silent(now_ns, interval_ns)).collect();
         stopped.sort_by(|one, other| one.last_change_seconds.total_cmp(&other.last_change_seconds));
@@ -312,22 +308,13 @@ impl Pass {
         let full = busy.iter().filter_map(|(actor, busy)| Some((actor.clone(), busy.full_since?)));
         let mut full_since: Vec<(Actor, u64)> = full.collect();
         full_since.sort_by_key(|(_, since)| *since);
-        let memory = facts.map(|(at_ns, facts)| Memory {
-            at_seconds: seconds(at_ns),
-            process: facts.process,
-            cgroup: facts.memory,
-            oom_kills_meanwhile: facts
-                .memory
-                .zip(first_kills)
-                .map(|(last, first)| last.oom_kills.saturating_sub(first)),
-        });
         Found {
             usual: usual.collect(),
             span: span.map(|span| Span { series_not_followed: not_followed, ..span }),
             stopped: List::first(stopped, MOST),
             moved: long_enough.then(|| List::first(moved, MOST)),
             extremes: List::first(extremes, MOST),
-            memory,
+            first_kills,
             full_since,
             gaps,
             problems: Vec::new(),

@@ -82,7 +82,7 @@ pub(crate) fn infer(report: &Report) -> (Vec<String>, Vec<String>) {
     if dead && report.headline.burst.as_ref().is_some_and(|burst| !burst.is_first) {
         may_mean.push("This is not the first crash of its burst: the first one tells more of the cause.".to_owned());
     }
-    if report.headline.verdict == Verdict::Hung {
+    if [Some(report.headline.verdict), report.headline.copied_as].contains(&Some(Verdict::Hung)) {
         not_linked.push("what the silent loop waits for".to_owned());
     }
     (may_mean, not_linked)

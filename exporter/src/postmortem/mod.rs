@@ -14,6 +14,7 @@ mod gather;
 mod history;
 mod html;
 mod inference;
+mod known;
 mod text;
 mod timeline;
 mod words;
@@ -33,6 +34,7 @@ pub use frames::Frames;
 pub use gather::{Subject, first_of_newest_burst};
 pub use history::{Extreme, Moved, Silent, Span};
 pub use html::page;
+pub use known::Known;
 pub use timeline::{Line, Source};
 
 /// Most entries of each list of a report; what is beyond is counted.
@@ -88,6 +90,7 @@ impl Report {
     pub fn found(&self) -> bool {
         let clean = matches!(self.headline.verdict, Verdict::Running | Verdict::Closed)
             || (self.headline.verdict == Verdict::Copy && !self.headline.died);
+        let clean = clean && self.headline.copied_as != Some(Verdict::Hung);
         !clean || !self.evidence.findings.entries.is_empty()
     }
 }
@@ -138,8 +141,12 @@ pub struct Headline {
     pub cause: Option<Cause>,
     /// The same in a few words.
     pub why: Option<String>,
+    /// Of a case that was written while its writer lived: running or hung, as it was then.
+    pub copied_as: Option<Verdict>,
     /// When it died, or the moment of this report: seconds since the Unix epoch, by the writer's clock.
     pub at_seconds: f64,
+    /// Whether that moment was noted as it came; else it ended then or shortly after, within its ticks' period or so.
+    pub at_exactly: bool,
     /// How long it had lived.
     pub lived_seconds: f64,
     /// The crashes around it.
@@ -213,6 +220,8 @@ pub struct Basis {
     pub findings: List<Finding>,
     /// What was recorded of it.
     pub history: Option<Span>,
+    /// The case about it: the one file for the ticket.
+    pub case: Option<String>,
     /// Notes that the ring had no room for.
     pub notes_lost: u64,
     /// Panics that the ring had no room for.

@@ -18,14 +18,22 @@ pub(crate) fn headline(report: &Report) -> String {
     let head = &report.headline;
     let why = head.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
     let when = at(head.at_seconds);
+    let shortly = if head.at_exactly { "" } else { "or shortly after " };
     match head.verdict {
         Verdict::Running => format!("{} is running at {when}: what follows is as of now", head.region),
         Verdict::Hung => {
             format!("{} is hung at {when}: {}", head.region, head.why.as_deref().unwrap_or("a promise is broken"))
         }
         Verdict::Closed => format!("{} was closed in order at {when}", head.region),
-        Verdict::Crashed => format!("{} crashed at {when}{why}", head.region),
-        Verdict::Copy if head.died => format!("{}, a copy: died at {when}{why}", head.region),
+        Verdict::Crashed => format!("{} crashed at {shortly}{when}{why}", head.region),
+        Verdict::Copy if head.died => format!("{}, a copy: died at {shortly}{when}{why}", head.region),
+        Verdict::Copy if head.copied_as == Some(Verdict::Hung) => {
+            let why = head.why.as_deref().unwrap_or("a promise is broken");
+            format!("{} was hung at {when}, when this case was written: {why}", head.region)
+        }
+        Verdict::Copy if head.copied_as.is_some() => {
+            format!("{} was running at {when}, when this case was written", head.region)
+        }
         Verdict::Copy => format!("{}, a copy as of {when}", head.region),
     }
 }
@@ -70,6 +78,9 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
     if list.is_empty() {
         list.push(match (report.headline.died, report.headline.cause) {
             (false, _) => match report.headline.verdict {
+                Verdict::Copy if report.headline.copied_as.is_some() => {
+                    "Nothing: it lived when this case was written.".to_owned()
+                }
                 Verdict::Copy => {
                     "Not known: this is a copy, and none of a signal, an exit or an unwinding is recorded in it. \
                      Whether its writer was killed, or lives, a copy can't hold: ask the region in its place, or a case of it."
@@ -184,7 +195,9 @@ pub(crate) fn memory(report: &Report) -> String {
     });
     let kills = match memory.oom_kills_meanwhile {
         Some(0) => "no out-of-memory kill counted".to_owned(),
+        Some(1) => "1 out-of-memory kill counted".to_owned(),
         Some(kills) => format!("{kills} out-of-memory kills counted"),
+        None if report.headline.cause == Some(Cause::OutOfMemory) => "an out-of-memory kill counted".to_owned(),
         None => "out-of-memory kills not known".to_owned(),
     };
     let parts: Vec<String> = process.into_iter().chain(cgroup).chain([kills]).collect();
@@ -252,6 +265,8 @@ pub(crate) fn basis(report: &Report) -> Vec<(&'static str, String)> {
             None => "none was recorded".to_owned(),
         },
     ));
+    let none = || "none is kept of it; `tacho case` makes one".to_owned();
+    list.push(("case", basis.case.clone().unwrap_or_else(none)));
     let lost: Vec<String> = [
         (basis.notes_lost, "older notes"),
         (basis.panics_lost, "panics between the first and the latest"),

@@ -16,7 +16,7 @@ impl RegionReader {
             Usage { used: used.min(capacity), capacity }
         };
         let (cells, lanes) = (self.file.sections.cells(), values::lanes_used(view, &self.file.sections));
-        let Judgement { verdict, cause, signal, broken_promises } = judgement;
+        let Judgement { verdict, cause, signal, broken_promises, fatal_realtime_ns, copied_as } = judgement;
         RegionInfo {
             name: self.file.name.clone(),
             path: self.path().to_owned(),
@@ -25,6 +25,8 @@ impl RegionReader {
             cause,
             signal,
             broken_promises,
+            copied_as: copied_as.map(|(verdict, _)| verdict),
+            copied_realtime_ns: copied_as.map_or(0, |(_, at_ns)| at_ns),
             pid: header.pid,
             pid_namespace: header.pid_namespace,
             process_start_ticks: header.process_start_ticks,
@@ -38,6 +40,7 @@ impl RegionReader {
             tick_realtime_ns: word(Control::TICK_REALTIME_NS),
             state: self.state(),
             state_realtime_ns: word(Control::STATE_REALTIME_NS),
+            fatal_realtime_ns,
             exe: printable(&header.exe()),
             host: printable(&header.host()),
             version: printable(&header.version()),

@@ -17,6 +17,10 @@ pub(super) struct Judgement {
     pub(super) cause: Option<Cause>,
     pub(super) signal: Option<String>,
     pub(super) broken_promises: Vec<Promise>,
+    /// When the signal that it died of was recorded: nanoseconds since the Unix epoch; 0 where none was.
+    pub(super) fatal_realtime_ns: u64,
+    /// What had become of the writer of a copy when it was made, and when that was, as far as anybody says so.
+    pub(super) copied_as: Option<(Verdict, u64)>,
 }
 
 /// A writer that ticked so long after a fatal signal was handled by somebody, and survived it.
@@ -31,19 +35,37 @@ impl RegionReader {
     /// The verdict with what speaks for it, asked now.
     pub(super) fn judgement(&self) -> Result<Judgement, ReadError> {
         let (facts, broken_promises) = self.facts()?;
-        let verdict = facts.verdict();
+        let verdict = self.told(facts.verdict());
+        let signal = if verdict.is_alive() { None } else { self.fatal_signal() };
+        let fatal_realtime_ns = signal.as_ref().map_or(0, |(_, at_ns)| *at_ns);
+        let alive = Judgement {
+            verdict,
+            cause: None,
+            signal: None,
+            broken_promises: Vec::new(),
+            fatal_realtime_ns,
+            copied_as: None,
+        };
+        if verdict == Verdict::Copy {
+            let (copied_as, broken_promises) = match self.copied_as() {
+                Some((verdict, promises, at_ns)) => (Some((verdict, at_ns)), promises),
+                None => (None, Vec::new()),
+            };
+            return Ok(Judgement { broken_promises, copied_as, ..alive });
+        }
         if verdict != Verdict::Crashed {
             let broken_promises = if verdict == Verdict::Hung { broken_promises } else { Vec::new() };
-            return Ok(Judgement { verdict, cause: None, signal: None, broken_promises });
+            return Ok(Judgement { broken_promises, ..alive });
         }
-        let signal = self.fatal_signal();
+        let signal = signal.map(|(name, _)| name);
         let silent = DeathFacts { fatal: signal.is_some(), state: facts.state, process_lives: false };
         let cause = match silent.cause() {
             // Only then is it asked of the kernel, and of the files beside.
+            Cause::Killed if self.is_of_a_case() => self.told_cause().unwrap_or(Cause::Killed),
             Cause::Killed => DeathFacts { process_lives: self.file.is_outlived(facts), ..silent }.cause(),
             cause => cause,
         };
-        Ok(Judgement { verdict, cause: Some(cause), signal: signal.flatten(), broken_promises: Vec::new() })
+        Ok(Judgement { cause: Some(cause), signal: signal.flatten(), ..alive })
     }
 
     /// What a verdict is made of, and the promises that are broken if the writer lives.
@@ -62,14 +84,14 @@ impl RegionReader {
         promise::broken(header.tick_period_ns, now.since_ns(tick), evidence::pulses(view, &self.file.sections, now))
     }
 
-    /// The name of the signal that the writer died of; `Some(None)` where its record is unfinished.
-    fn fatal_signal(&self) -> Option<Option<String>> {
+    /// The name of the signal that the writer died of, and when; without a name where its record is unfinished.
+    fn fatal_signal(&self) -> Option<(Option<String>, u64)> {
         let (fatal, unfinished) = evidence::fatal(self.view(), &self.file.sections);
         let ticked = self.view().load(Control::TICK_MONOTONIC_NS).unwrap_or(0);
         let died = |fatal: &Fatal| ticked.saturating_sub(fatal.at.monotonic_ns) <= SURVIVED_NS;
         match fatal {
-            Some(fatal) => died(&fatal).then_some(Some(fatal.name)),
-            None => unfinished.map(|_| None),
+            Some(fatal) => died(&fatal).then_some((Some(fatal.name), fatal.at.realtime_ns)),
+            None => unfinished.map(|_| (None, 0)),
         }
     }
 

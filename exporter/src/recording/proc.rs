@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 
 use super::facts::{Facts, MemoryFacts, ProcessFacts};
+use crate::json::Now;
 use crate::region_info::RegionInfo;
 use crate::writer_process::{self, Stat, text};
 
@@ -15,6 +16,32 @@ use crate::writer_process::{self, Stat, text};
 pub(crate) struct Watched {
     cgroup: Option<Cgroup>,
     looked: bool,
+    survived: Survived,
+}
+
+/// Out-of-memory kills that the writer lived on after. The kernel counts a kill before the killed process has let go of its
+/// lock, which on a busy machine takes a while: a count that rose is no count of the writer's life until it has outlived it.
+#[derive(Debug, Default)]
+struct Survived {
+    kills: Option<u64>,
+    /// A higher count, and when it was first seen on the monotonic clock.
+    risen: Option<(u64, u64)>,
+}
+
+/// How long a writer that the kernel kills may still be seen alive, in nanoseconds.
+const DYING_NS: u64 = 2_000_000_000;
+
+impl Survived {
+    fn look(&mut self, kills: u64, now_ns: u64) -> u64 {
+        let known = *self.kills.get_or_insert(kills);
+        let (risen, since_ns) = *self.risen.get_or_insert((kills, now_ns));
+        if kills <= known {
+            (self.kills, self.risen) = (Some(kills), None);
+        } else if now_ns.saturating_sub(since_ns) >= DYING_NS {
+            (self.kills, self.risen) = (Some(risen), None);
+        }
+        self.kills.unwrap_or(known)
+    }
 }
 
 impl Watched {
@@ -25,7 +52,11 @@ impl Watched {
             self.looked = true;
             self.cgroup = Cgroup::of(region.pid);
         }
-        Facts { process, memory: self.cgroup.as_ref().and_then(Cgroup::sample) }
+        let mut memory = self.cgroup.as_ref().and_then(Cgroup::sample);
+        if let (Some(memory), true) = (&mut memory, region.verdict.is_alive()) {
+            memory.oom_kills = self.survived.look(memory.oom_kills, Now::read().monotonic_ns);
+        }
+        Facts { process, memory }
     }
 
     /// Where its memory is counted, once that is known.
@@ -122,6 +153,18 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kill_is_of_a_life_that_goes_on_after_it() {
+        let mut survived = Survived::default();
+        assert_eq!(survived.look(3, 0), 3, "before it");
+        assert_eq!(survived.look(4, DYING_NS), 3, "it may be the one that was killed");
+        assert_eq!(survived.look(5, 2 * DYING_NS - 1), 3);
+        assert_eq!(survived.look(5, 2 * DYING_NS), 4, "another one was, the first time");
+        assert_eq!(survived.look(5, 2 * DYING_NS + 1), 4);
+        assert_eq!(survived.look(5, 3 * DYING_NS + 1), 5);
+        assert_eq!(survived.look(0, 3 * DYING_NS + 2), 0, "counted anew");
+    }
 
     #[test]
     fn cgroups_are_found_below_their_mounts() {

@@ -322,11 +322,13 @@ impl Sampler {
         let tiers = &self.config.tiers;
         let lineage = self.lineages.entry(uuid).or_insert_with(|| Lineage::new(Arc::clone(reader), tiers));
         let dead = !snapshot.region.verdict.is_alive();
-        let facts = lineage.watched.sample(&snapshot.region);
+        let mut facts = lineage.watched.sample(&snapshot.region);
         if let (false, Some(memory), Some(cgroup)) = (dead, &facts.memory, lineage.watched.cgroup()) {
             // It may have been killed before its cgroup was looked at: then that is no count of its life.
             if reader.verdict().is_ok_and(Verdict::is_alive) {
                 self.oom.note(uuid, cgroup, memory.oom_kills);
+            } else {
+                facts.memory = None;
             }
         }
         let observation = Observation {

@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::block::BlockName;
 use super::library::BLOCKS;
+use crate::case::CASES;
 
 /// Why a directory can't be recorded to.
 #[derive(Debug, thiserror::Error)]
@@ -45,9 +46,6 @@ pub enum StoreError {
         path: PathBuf,
     },
 }
-
-/// Directory of the cases in a recorder's directory.
-const CASES: &str = "cases";
 
 /// Its lock file: held by the recorder that has it.
 const LOCK: &str = ".lock";

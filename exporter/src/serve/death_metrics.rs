@@ -33,7 +33,10 @@ impl DeathMetrics {
                 region,
             )?,
             last_crash: GaugeVec::new(
-                Opts::new("tacho_last_crash_timestamp_seconds", "Last sign of life of the region's newest crash."),
+                Opts::new(
+                    "tacho_last_crash_timestamp_seconds",
+                    "End of the region's newest crash: its fatal signal or exit, else its last sign of life.",
+                ),
                 region,
             )?,
             stuck: IntGaugeVec::new(

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 use tachograph_exporter::case::{self, Case};
-use tachograph_exporter::postmortem::{Report, Subject, UnfinishedState, first_of_newest_burst, page};
+use tachograph_exporter::postmortem::{Known, Report, Subject, UnfinishedState, first_of_newest_burst, page};
 use tachograph_exporter::{Directories, RegionReader, Verdict};
 use tachograph_layout::{
     ActivityRecord, Control, CrashHooks, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, RegionState,
@@ -18,7 +18,7 @@ use crate::evidence::{SECOND, TICK, bytes, note, region};
 fn report_on(path: &Path) -> Report {
     let directories = Directories::from_args(vec![path.parent().unwrap().to_owned()]);
     let reader = RegionReader::open(path).unwrap();
-    Subject { reader: &reader, directories: &directories, recorded: None, case: None }.report().unwrap()
+    Subject { reader: &reader, directories: &directories, recorded: None, known: None }.report().unwrap()
 }
 
 fn report(region: &Region) -> Report {
@@ -273,7 +273,10 @@ fn each_verdict_has_its_headline() {
     let (running, found) = headline(&clean, true);
     assert!(running.starts_with("mc-0 is running at ") && !found, "{running}");
     let (killed, found) = headline(&clean, false);
-    assert!(killed.starts_with("mc-0 crashed at ") && killed.ends_with("(killed)") && found, "{killed}");
+    assert!(
+        killed.starts_with("mc-0 crashed at or shortly after ") && killed.ends_with("(killed)") && found,
+        "{killed}"
+    );
     let mut closed = clean.clone();
     closed.control(Control::STATE, RegionState::Closed.to_wire());
     let (closed, found) = headline(&closed, false);
@@ -374,7 +377,7 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     let reader = first_of_newest_burst(&directories()).expect("a crash");
     assert_eq!(reader.uuid(), first);
     let found = directories();
-    let report = Subject { reader: &reader, directories: &found, recorded: None, case: None }.report().unwrap();
+    let report = Subject { reader: &reader, directories: &found, recorded: None, known: None }.report().unwrap();
     let burst = report.headline.burst.as_ref().expect("a burst");
     assert_eq!((burst.deaths, burst.is_first), (3, true));
     let next = report.successor.as_ref().expect("it started again");
@@ -383,7 +386,7 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     // What the archive dropped between the first and the newest is counted by its own note.
     let line = format!("x {} 50 {}\n", TICK.realtime_ns + 40 * 60 * SECOND, TICK.realtime_ns + 30 * 60 * SECOND);
     std::fs::write(archive.join(".mc-0.bursts"), line).unwrap();
-    let report = Subject { reader: &reader, directories: &found, recorded: None, case: None }.report().unwrap();
+    let report = Subject { reader: &reader, directories: &found, recorded: None, known: None }.report().unwrap();
     assert_eq!(report.headline.burst.map(|burst| burst.deaths), Some(50));
 }
 
@@ -404,29 +407,54 @@ fn panics_of_one_place_are_one_line_of_what_is_not_told() {
 fn a_case_tells_how_it_ended_and_its_copy_need_not() {
     let mut killed = Region::full("mc-0");
     killed.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
-    let report = of_case(&killed, true);
+    let (report, path) = of_case(&killed, true, &lock_file);
+    let text = report.to_string();
     assert!(
-        report.found() && report.to_string().starts_with("mc-0 crashed at ") && report.to_string().contains("(killed)")
+        report.found() && text.starts_with("mc-0 crashed at or shortly after ") && text.contains("(killed)"),
+        "{text}"
     );
-    assert!(report.to_string().contains("not known: this is a case"), "{report}");
-    let aborted = of_case(&aborted(), false);
+    assert!(text.contains("not known: this is a case") && text.contains(&path), "{text}");
+    let (aborted, _) = of_case(&aborted(), false, &lock_file);
     assert_eq!(aborted.headline.why.as_deref(), Some("SIGABRT"), "{aborted}");
 }
 
-/// The report on the case of a dead region; whether its copy alone knows how it ended is checked.
-fn of_case(killed: &Region, needs_case: bool) -> Report {
+#[test]
+fn a_case_of_a_hung_writer_says_which_promise_was_broken_and_since_when() {
+    let mut hung = Region::full("mc-0");
+    let now = tachograph_exporter::json::Now::read();
+    hung.edit::<Header>(SectionKind::Header, 0, |header| {
+        (header.created_realtime_ns, header.created_monotonic_ns) = (now.realtime_ns - 90 * SECOND, 1);
+        header.tick_period_ns = SECOND;
+    });
+    hung.control(Control::TICK_REALTIME_NS, now.realtime_ns - 60 * SECOND);
+    hung.control(Control::TICK_MONOTONIC_NS, now.monotonic_ns - 60 * SECOND);
+    let (report, _) = of_case(&hung, true, &hold_lock);
+    let text = report.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(report.found() && text.contains(" was hung at ") && text.contains("no housekeeping for 1m00s"), "{text}");
+    assert!(text.contains("it lived when this case was written") && !text.contains("this is a copy"), "{text}");
+    assert!(text.contains("what the silent loop waits for"), "{text}");
+    let written = report.headline.at_seconds - now.realtime_ns as f64 / 1e9;
+    assert!((0.0..60.0).contains(&written), "as of the writing, {written}s later");
+}
+
+/// The report on the case of a region with its path; whether its copy alone knows how it ended is checked.
+fn of_case<T>(region: &Region, needs_case: bool, lock: &dyn Fn(&Path, &str) -> T) -> (Report, String) {
     let directory = directory();
     let place = directory.path().join("place");
     std::fs::create_dir(&place).unwrap();
-    lock_file(&place, "mc-0");
-    let reader = RegionReader::open(&killed.write(&place)).unwrap();
+    let held = lock(&place, "mc-0");
+    let reader = RegionReader::open(&region.write(&place)).unwrap();
     let path = directory.path().join("mc-0.case.tar.gz");
     case::write(&reader, None, &path).unwrap();
+    drop(held);
+    let copy = directory.path().join("copy.tacho");
+    std::fs::write(&copy, &region.bytes).unwrap();
+    assert_eq!(report_on(&copy).headline.died, !needs_case, "what the copy alone knows");
     let case = Case::open(&path).unwrap();
     let (copy, directories) = (case.region().unwrap(), Directories::from_args(vec![place]));
-    let subject = Subject { reader: &copy, directories: &directories, recorded: None, case: None };
-    assert_eq!(subject.report().unwrap().headline.died, !needs_case, "what the copy alone knows");
-    Subject { case: Some(case.manifest()), ..subject }.report().unwrap()
+    let known = Known::of_case(&path, &case);
+    let subject = Subject { reader: &copy, directories: &directories, recorded: None, known: Some(&known) };
+    (subject.report().unwrap(), path.display().to_string())
 }
 
 /// Everything that renders, of a file that may be anything; says whether it was a region at all.
@@ -436,7 +464,7 @@ fn render(bytes: &[u8]) -> bool {
     std::fs::write(&path, bytes).unwrap();
     let Ok(reader) = RegionReader::open(&path) else { return false };
     let directories = Directories::from_args(vec![directory.path().to_owned()]);
-    let Ok(report) = (Subject { reader: &reader, directories: &directories, recorded: None, case: None }).report()
+    let Ok(report) = (Subject { reader: &reader, directories: &directories, recorded: None, known: None }).report()
     else {
         return false;
     };

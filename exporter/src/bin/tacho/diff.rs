@@ -78,7 +78,7 @@ fn recorded(
         Moment::FromCrash(_) => Some(directories.resolve(&format!("{name}@crash"))?.info()?),
         _ => None,
     };
-    let at_ns = moment.at(Now::read().realtime_ns, crash.as_ref().map(|crash| crash.last_sign_ns()))?;
+    let at_ns = moment.at(Now::read().realtime_ns, crash.as_ref().map(|crash| crash.ended_ns()))?;
     let of_crash = |uuid: [u8; 16]| crash.as_ref().is_none_or(|crash| crash.uuid == uuid);
     let regions = recordings.named(name).rev().filter(|region| of_crash(region.origin().region_uuid()));
     let regions: Vec<&RecordedRegion> = regions.collect();

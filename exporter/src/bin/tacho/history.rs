@@ -155,7 +155,7 @@ fn crash(region: &RecordedRegion) -> Option<(u64, u64)> {
     let mut crash = None;
     while let Some(sample) = window.next_sample() {
         let region = &sample.snapshot.region;
-        crash = (region.verdict == Verdict::Crashed).then(|| (region.last_sign_ns(), sample.realtime_ns));
+        crash = (region.verdict == Verdict::Crashed).then(|| (region.ended_ns(), sample.realtime_ns));
     }
     crash
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use tachograph_exporter::case::{self, Case};
-use tachograph_exporter::postmortem::{self, Report, Subject};
+use tachograph_exporter::deaths;
+use tachograph_exporter::postmortem::{self, Known, Report, Subject};
 use tachograph_exporter::recording::{RecordedRegion, Recordings};
 use tachograph_exporter::{Directories, RegionReader};
 
@@ -28,9 +29,13 @@ pub(crate) fn run(args: &Postmortem) -> ExitCode {
         Ok(None) => return nothing(args, &directories),
         Err(error) => return output::fail_as(error.as_ref(), args.json),
     };
-    let recorded = recording(args, &reader);
+    let recorder = crate::history::recorder_directory(args.recorder_dir.as_deref());
+    let recorded = recording(args, &recorder, &reader);
+    let counted_as = deaths::cause_of(&recorder, reader.name(), reader.uuid());
+    let known = Known { counted_as, ..Known::in_recorder(&recorder, &reader) };
     let report =
-        Subject { reader: &reader, directories: &directories, recorded: recorded.as_ref(), case: None }.report();
+        Subject { reader: &reader, directories: &directories, recorded: recorded.as_ref(), known: Some(&known) }
+            .report();
     match report {
         Ok(report) => show(args, &report),
         Err(error) => output::fail_as(&error, args.json),
@@ -53,7 +58,8 @@ fn on_case(args: &Postmortem, path: &Path, directories: &Directories) -> Result<
     let reader = case.region()?;
     let recordings = case.recordings()?;
     let recorded = recordings.of_uuid(reader.uuid());
-    let report = Subject { reader: &reader, directories, recorded, case: Some(case.manifest()) }.report()?;
+    let known = Known::of_case(path, &case);
+    let report = Subject { reader: &reader, directories, recorded, known: Some(&known) }.report()?;
     Ok(show(args, &report))
 }
 
@@ -89,9 +95,8 @@ fn nothing(args: &Postmortem, directories: &Directories) -> ExitCode {
 }
 
 /// The recording of the region, where there is one.
-fn recording(args: &Postmortem, reader: &RegionReader) -> Option<RecordedRegion> {
-    let directory = crate::history::recorder_directory(args.recorder_dir.as_deref());
-    match Recordings::open(&directory) {
+fn recording(args: &Postmortem, directory: &Path, reader: &RegionReader) -> Option<RecordedRegion> {
+    match Recordings::open(directory) {
         Ok(recordings) => {
             for problem in recordings.problems() {
                 output::say(&format!("{}: {}", problem.path.display(), problem.error));

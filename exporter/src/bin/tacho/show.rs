@@ -108,7 +108,7 @@ fn stuck_lines(evidence: &Evidence) -> Vec<String> {
 
 /// That a region is dead, since when and of what, or hung; nothing for one that runs.
 fn state_line(region: &RegionInfo, evidence: &Evidence, now: Now) -> Option<String> {
-    let since = region.last_sign_ns();
+    let since = region.ended_ns();
     let ago = table::span(now.realtime_ns.saturating_sub(since) as f64 / 1e9);
     let mut line = match region.verdict {
         Verdict::Running => return None,
@@ -123,7 +123,15 @@ fn state_line(region: &RegionInfo, evidence: &Evidence, now: Now) -> Option<Stri
                 None => format!(" ({why})"),
             });
             let why = why.unwrap_or_default();
-            format!("{} is dead: crashed{why}, last sign of life {} ({ago} ago)", region.name, table::moment(since))
+            let when = if region.ended_exactly() { "at" } else { "last sign of life" };
+            format!("{} is dead: crashed{why}, {when} {} ({ago} ago)", region.name, table::moment(since))
+        }
+        Verdict::Copy if region.copied_as == Some(Verdict::Hung) => {
+            let promises: Vec<String> = region.broken_promises.iter().map(ToString::to_string).collect();
+            format!("{} was hung at {} ({ago} ago): {}", region.name, table::moment(since), promises.join("; "))
+        }
+        Verdict::Copy if region.copied_as.is_some() => {
+            format!("{} was running at {} ({ago} ago)", region.name, table::moment(since))
         }
         Verdict::Copy => format!("{} is a copy of a region, with the state of {}", region.name, table::moment(since)),
     };

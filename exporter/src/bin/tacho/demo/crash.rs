@@ -94,7 +94,7 @@ pub(super) async fn demo(args: &Demo) -> Result<(), DemoError> {
 
     let recordings = Recordings::open(recorded.path())?;
     let recorded = recordings.of_uuid(reader.uuid());
-    let report = Subject { reader: &reader, directories: &directories, recorded, case: None };
+    let report = Subject { reader: &reader, directories: &directories, recorded, known: None };
     let report = report.report()?;
     if args.json {
         say(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default()));
