@@ -81,8 +81,10 @@ impl SelfMetrics {
         registry.register(Box::new(regions.clone()))?;
         let scrapes = IntCounter::new("tacho_scrapes_total", "Renderings of all regions.")?;
         let scrape_errors = IntCounter::new("tacho_scrape_errors_total", "Renderings that failed.")?;
-        let scrape_duration =
-            Gauge::new("tacho_scrape_duration_seconds", "How long the last finished rendering took.")?;
+        let scrape_duration = Gauge::new(
+            "tacho_scrape_duration_seconds",
+            "How long the last finished rendering took, compression included.",
+        )?;
         registry.register(Box::new(scrapes.clone()))?;
         registry.register(Box::new(scrape_errors.clone()))?;
         registry.register(Box::new(scrape_duration.clone()))?;

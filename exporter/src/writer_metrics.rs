@@ -3,6 +3,7 @@
 //! Called by `self_metrics.rs`. One family for all processes is what dashboards of other client libraries read, and what
 //! a `process_cpu_seconds_total{job="x"}` finds; the exporter's own series are those without the label.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use prometheus::core::Collector;
@@ -42,6 +43,7 @@ impl WriterProcesses {
     pub(crate) fn observe<'a>(&self, regions: impl Iterator<Item = &'a RegionInfo>) {
         self.cpu.reset();
         self.gauges.values().for_each(GaugeVec::reset);
+        let booted = LazyCell::new(writer_process::booted_seconds);
         for region in regions.filter(|region| region.verdict.is_alive()) {
             let Some(Stat { cpu_ns, resident_bytes, virtual_bytes, threads }) = writer_process::stat(region) else {
                 continue;
@@ -53,7 +55,7 @@ impl WriterProcesses {
                 ("process_max_fds", descriptors.most.map(|most| most as f64)),
                 ("process_virtual_memory_bytes", Some(virtual_bytes as f64)),
                 ("process_resident_memory_bytes", Some(resident_bytes as f64)),
-                ("process_start_time_seconds", writer_process::start_seconds(region)),
+                ("process_start_time_seconds", booted.map(|booted| writer_process::start_seconds(region, booted))),
                 ("process_threads", Some(threads as f64)),
             ];
             for (name, value) in values {

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::OnceLock;
 
 use crate::region_file::boot_id;
 use crate::region_info::RegionInfo;
@@ -43,8 +44,7 @@ pub(crate) struct Descriptors {
 
 /// The writer's process, where it can be seen from here and is still the one that made the region.
 pub(crate) fn stat(region: &RegionInfo) -> Option<Stat> {
-    let namespace = std::fs::metadata("/proc/self/ns/pid").ok()?.ino();
-    if namespace != region.pid_namespace || boot_id().is_some_and(|boot| boot != region.boot_id) {
+    if own_namespace()? != region.pid_namespace || boot_id().is_some_and(|boot| boot != region.boot_id) {
         return None;
     }
     let stat = text(&format!("/proc/{}/stat", region.pid))?;
@@ -76,14 +76,26 @@ pub(crate) fn descriptors(region: &RegionInfo) -> Descriptors {
     if still_it { Descriptors { open, most } } else { Descriptors::default() }
 }
 
-/// When the writer's process began, in seconds since the Unix epoch: by the kernel's boot time, as other exporters say it.
+/// The pid namespace of this process, which it has for life.
+fn own_namespace() -> Option<u64> {
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| Some(std::fs::metadata("/proc/self/ns/pid").ok()?.ino()))
+}
+
+/// When the machine was booted, in seconds since the Unix epoch, as the kernel says it and other exporters say it again. To be
+/// asked once for all writers: the file has the interrupts of all processors, which the kernel adds up at each look.
 #[cfg(feature = "server")]
-pub(crate) fn start_seconds(region: &RegionInfo) -> Option<f64> {
-    // Behind the interrupts of all processors, a line that may be long.
+pub(crate) fn booted_seconds() -> Option<u64> {
+    // Behind the interrupts, a line that may be long.
     let mut stat = String::new();
     File::open("/proc/stat").ok()?.take(4 << 20).read_to_string(&mut stat).ok()?;
-    let booted: u64 = stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())?;
-    Some(booted as f64 + region.process_start_ticks as f64 / f64::from(region.ticks_per_second.max(1)))
+    stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+}
+
+/// When the writer's process began, in seconds since the Unix epoch.
+#[cfg(feature = "server")]
+pub(crate) fn start_seconds(region: &RegionInfo, booted_seconds: u64) -> f64 {
+    booted_seconds as f64 + region.process_start_ticks as f64 / f64::from(region.ticks_per_second.max(1))
 }
 
 /// A file below /proc or /sys, up to 64 KiB of it.
@@ -137,7 +149,7 @@ pub(crate) mod tests {
         let other = RegionInfo { process_start_ticks: 1, ..region.clone() };
         assert_eq!(descriptors(&other), Descriptors::default());
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
-        let started = start_seconds(&region).unwrap();
+        let started = start_seconds(&region, booted_seconds().unwrap());
         assert!(started > 1e9 && started <= now + 1.0, "{started}");
     }
 }
