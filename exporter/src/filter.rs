@@ -2,13 +2,15 @@
 //!
 //! Called by `tacho show --filter` and by the page's API. Its work is bounded by pattern times name.
 
-/// A glob over metric names: `*` stands for any text, `?` for one character, everything else for itself.
+/// A glob over metric names: `*` stands for any text, `?` for one character, everything else for itself. A counter is
+/// also found by its name without `_total`, as OpenMetrics calls it.
 ///
 /// ```
 /// use tachograph_exporter::filter::Filter;
 /// let filter = Filter::new("mc_*_total");
 /// assert!(filter.matches("mc_actor_panics_total"));
 /// assert!(!filter.matches("mc_meetings_active"));
+/// assert!(Filter::new("mc_actor_panics").matches("mc_actor_panics_total"));
 /// assert!(Filter::default().matches("anything"));
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -26,7 +28,10 @@ impl Filter {
     /// Whether a name matches. Without a pattern every name does.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        self.pattern.as_ref().is_none_or(|pattern| glob(pattern, name.as_bytes()))
+        let counter = name.strip_suffix("_total");
+        self.pattern.as_ref().is_none_or(|pattern| {
+            [Some(name), counter].into_iter().flatten().any(|name| glob(pattern, name.as_bytes()))
+        })
     }
 }
 
@@ -72,6 +77,11 @@ mod tests {
             ("a?c", "ac", false),
             ("**a", "ba", true),
             ("*ab", "aab", true),
+            ("a_joules", "a_joules_total", true),
+            ("a_joules_total", "a_joules", false),
+            ("a*s", "a_joules_total", true),
+            ("a_total", "a_total_total", true),
+            ("", "_total", true),
         ] {
             assert_eq!(Filter::new(pattern).matches(name), expected, "{pattern} {name}");
         }

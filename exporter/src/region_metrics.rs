@@ -85,7 +85,7 @@ impl RegionMetrics {
             problems: IntGauge::new("tacho_region_problems", "Files and directories that could not be read.")?,
             clashes: IntGauge::new(
                 "tacho_family_clashes",
-                "Families left out because an older region has another kind or other bounds under their name.",
+                "Families left out: an older region, or the application itself, has another kind or other bounds under their name.",
             )?,
         })
     }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::SUFFIX;
@@ -126,7 +127,7 @@ impl Shelf {
     }
 
     fn note(&self, death: &Death) -> io::Result<()> {
-        let mut book = File::options().create(true).append(true).open(self.directory.join("book"))?;
+        let mut book = File::options().create(true).append(true).mode(0o640).open(self.directory.join("book"))?;
         book.write_all(death.line().as_bytes())?;
         book.sync_all()
     }
@@ -210,5 +211,7 @@ mod tests {
         assert_eq!(kept.iter().filter(|kept| **kept).count(), MOST_CASES);
         assert!(kept[5..].iter().all(|kept| *kept), "{kept:?}");
         assert_eq!(Shelf::open(&shelf_directory).seen().len(), files.len(), "the book knows of all");
+        let mode = |path: &Path| std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode(&shelf_directory.join("book")) & 0o137, 0, "as the cases: for its user and group");
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -237,7 +238,7 @@ fn write(path: &Path, book: &Book) -> io::Result<()> {
     let directory = path.parent().unwrap_or_else(|| Path::new("."));
     std::fs::create_dir_all(directory)?;
     let temporary = path.with_extension("json.tmp");
-    let mut file = File::create(&temporary)?;
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
     file.write_all(serde_json::to_string(book)?.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
@@ -312,6 +313,8 @@ mod tests {
         ledger.store();
         let again = Ledger::open(Some(&place));
         assert_eq!((&again.book, again.changed), (&ledger.book, false));
+        let mode = std::os::unix::fs::PermissionsExt::mode(&place.join(FILE).metadata().unwrap().permissions());
+        assert_eq!(mode & 0o137, 0, "names of regions are for the exporter's user and group");
         assert!(again.knows("mc", &uuid(1)) && !again.knows("mc", &uuid(2)) && !again.knows("other", &uuid(1)));
     }
 
