@@ -226,12 +226,14 @@ fn a_childs_crash_is_not_its_parents() {
 #[test]
 fn a_crash_loop_of_fifty_counts_fifty_across_restarts_of_the_exporter() {
     let (folder, ledger) = (tmpfs::folder(), tempfile::tempdir().expect("a folder"));
+    let log = ledger.path().join("log");
     let serve = || {
         let port = free_port();
         let mut serve = Command::new(binary("tacho"));
         serve.arg("serve").arg("--region-dir").arg(folder.path()).arg("--recorder.dir").arg(ledger.path());
         serve.arg("--web.listen-address").arg(format!("127.0.0.1:{port}"));
-        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let log = std::fs::File::options().create(true).append(true).open(&log).expect("a log");
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         (Running::start(&mut serve), port)
     };
     let count = |port: u16| {
@@ -267,6 +269,12 @@ fn a_crash_loop_of_fifty_counts_fifty_across_restarts_of_the_exporter() {
     assert_eq!(all, 50);
     assert!(seen >= 2, "the first and the newest are there to be looked at");
     assert_eq!(count(port), (all, seen), "a second look");
+    let log = std::fs::read_to_string(&log).expect("a log");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("before this exporter looked")).collect();
+    assert!(
+        !told.is_empty() && told.iter().all(|line| line.contains("region=v") || line.contains("region=\"v\"")),
+        "{log}"
+    );
     assert_eq!((by_region(port, "alive"), by_region(port, "v")), (Some(0), Some(50)));
 }
 

@@ -140,8 +140,8 @@ impl Ledger {
         }
     }
 
-    /// Counts the deaths of a burst beyond those that were counted one by one: nobody saw them.
-    pub(super) fn count_burst(&mut self, name: &str, burst: &Burst) {
+    /// Counts the deaths of a burst beyond those that were counted one by one: nobody saw them. Gives how many are new.
+    pub(super) fn count_burst(&mut self, name: &str, burst: &Burst) -> u64 {
         let region = self.book.regions.entry(name.to_owned()).or_default();
         let seen =
             region.deaths.iter().filter(|death| (burst.from_ns..=burst.last_ns).contains(&death.died_ns)).count();
@@ -156,7 +156,7 @@ impl Ledger {
             beside: beside.saturating_add(new),
         };
         if same == [known] {
-            return;
+            return 0;
         }
         self.changed = true;
         region.bursts = others;
@@ -170,6 +170,7 @@ impl Ledger {
             let count = self.book.crashes.entry(UNSEEN.to_owned()).or_default();
             *count = count.saturating_add(new);
         }
+        new
     }
 
     /// What is shown of it.
