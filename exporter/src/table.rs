@@ -182,7 +182,7 @@ fn value_text(family: &Family, value: Value<'_>) -> String {
     match value {
         Value::U64(value) => value.to_string(),
         Value::I64(value) => value.to_string(),
-        Value::F64(value) => float(value),
+        Value::F64(value) => shown(value),
         Value::Info => "1".to_owned(),
         Value::States(states) => {
             let on = (0..).zip(&family.states).filter(|(bit, _)| *bit < 64_u32 && states >> bit & 1 == 1);
@@ -198,10 +198,35 @@ fn histogram_text(family: &Family, buckets: &[u64], sum: f64) -> String {
     let quantile = |share| distribution::quantile(&family.bounds, buckets, share);
     let (Some(p50), Some(p99)) = (quantile(0.5), quantile(0.99)) else { return "count 0".to_owned() };
     let bound = |bound: f64| {
-        if bound == f64::INFINITY { "past the last bound".to_owned() } else { format!("<= {}", float(bound)) }
+        if bound == f64::INFINITY { "past the last bound".to_owned() } else { format!("<= {}", rounded(bound)) }
     };
     let mean = sum / count as f64;
-    format!("count {count}, sum {}, mean {mean:.4}, p50 {}, p99 {}", float(sum), bound(p50), bound(p99))
+    format!("count {count}, sum {}, mean {}, p50 {}, p99 {}", shown(sum), rounded(mean), bound(p50), bound(p99))
+}
+
+/// A float for the eye: six digits, where it is no whole number. JSON and the metrics formats have all of it.
+///
+/// ```
+/// use tachograph_exporter::table::rounded;
+/// assert_eq!(rounded(0.1 + 0.2), "0.3");
+/// assert_eq!(rounded(0.009290680585958758), "0.00929068");
+/// assert_eq!((rounded(123456789.0), rounded(f64::INFINITY)), (String::from("1.23456789e+08"), String::from("+Inf")));
+/// ```
+#[must_use]
+pub fn rounded(value: f64) -> String {
+    digits(value, 6)
+}
+
+/// A value as it stands in a table of values: twelve digits, which leaves out what binary floats add.
+fn shown(value: f64) -> String {
+    digits(value, 12)
+}
+
+fn digits(value: f64, digits: usize) -> String {
+    if value.fract() == 0.0 || !value.is_finite() {
+        return float(value);
+    }
+    float(format!("{value:.*e}", digits - 1).parse().unwrap_or(value))
 }
 
 /// A float as Prometheus writes it.

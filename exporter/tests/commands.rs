@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use tachograph::Region;
+use tachograph::{Buckets, Desc, Gauge, OpenRules, Region};
 use tachograph_exporter::Directories;
 use tachograph_exporter::recording::{Recorder, RecorderConfig, Tier};
 
@@ -123,8 +123,37 @@ fn a_watch_shows_rates_from_its_second_line_on() {
     // The dead one's last values, and that it is dead.
     region.close();
     let dead = tacho(directory.path(), &["watch", "mc-0", "mc_depth"]);
+    assert_eq!(dead.status.code(), Some(1), "dead already, or while it is watched");
     assert!(stderr(&dead).contains("mc-0 is closed: these are its last values"), "{}", stderr(&dead));
     assert!(stdout(&dead).trim_end().ends_with('4'), "{}", stdout(&dead));
+}
+
+#[test]
+fn the_columns_of_a_watch_stand_apart_and_show_what_an_eye_takes() {
+    let directory = directory();
+    let region = Region::builder("mc-0").dir(directory.path()).build().expect("a region");
+    region.gauge::<f64>("d", "Depth").expect("room").set(0.1 + 0.2);
+    let wait = region.histogram("w", "Wait", Buckets::bounds([0.009_290_680_585_958_758, 1.0])).expect("room");
+    let by_verb = region.open_family::<Gauge<i64>, 1>(Desc::new("g", "By verb"), ["verb"], OpenRules::new(2));
+    by_verb.expect("room").with(["get"]).set(-123_456_789_012);
+    let watch = ["watch", "mc-0", "d", "w", "g", "--interval", "100ms", "--count"];
+    let output = std::thread::scope(|scope| {
+        let watching = scope.spawn(|| tacho(directory.path(), &[&watch[..], &["3"]].concat()));
+        while !watching.is_finished() {
+            wait.observe(0.001);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        watching.join().expect("it ran")
+    });
+    let text = stdout(&output);
+    let last: Vec<&str> = text.lines().last().expect("a line").split("  ").filter(|cell| !cell.is_empty()).collect();
+    let [_, depth, wait, by_verb] = last.as_slice() else { panic!("{text}") };
+    assert_eq!((depth.trim(), by_verb.trim()), ("0.3", "-1.23456789012e+11"), "{text}");
+    assert!(wait.trim().ends_with(" p99<=0.00929068"), "{text}");
+    let header = text.lines().next().expect("a header");
+    assert_eq!(header.split_whitespace().collect::<Vec<_>>(), ["UTC", "d", "w", "/s", "g{verb=\"get\"}"], "{text}");
+    let json = json_of(directory.path(), &["watch", "mc-0", "g", "--count", "1"]);
+    assert_eq!(json["series"][0]["labels"], serde_json::json!({ "verb": "get" }));
 }
 
 #[test]

@@ -560,7 +560,7 @@ fn the_table_and_json_show_the_same_values() {
                     app_served_total{kind=\"a\"}  counter    18446744073709551615\n\
                     app_served_total{kind=\"b\"}  counter    0\n\
                     app_spent_seconds_total     counter    1234.5\n\
-                    app_size_bytes              histogram  count 6, sum 2.0001005e+06, mean 333350.0833, p50 <= 10, p99 past the last bound\n";
+                    app_size_bytes              histogram  count 6, sum 2.0001005e+06, mean 333350, p50 <= 10, p99 past the last bound\n";
     assert_eq!(shown, expected);
 
     let entry = RegionEntry::new(source.snapshot.region.clone(), Now::read(), 0);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::{Value as Json, json};
 use tachograph_exporter::filter::Filter;
 use tachograph_exporter::json::{self, Now};
-use tachograph_exporter::{Family, Kind, Schema, Series, Snapshot, Value, distribution, table};
+use tachograph_exporter::{Family, Kind, Schema, Series, Snapshot, Value, Verdict, distribution, table};
 
 use crate::cli::Watch;
 use crate::output::{self, FOUND};
@@ -40,7 +40,6 @@ pub(crate) fn run(args: &Watch) -> ExitCode {
     let patterns: Vec<Pattern> = args.metrics.iter().map(|metric| Pattern::new(metric)).collect();
     let started = Instant::now();
     let (mut before, mut columns, mut schema): (Option<Look>, Vec<usize>, Option<Arc<Schema>>) = (None, vec![], None);
-    let mut was_alive = false;
     for line in 0..args.count.unwrap_or(u64::MAX) {
         let due = args.interval.saturating_mul(u32::try_from(line).unwrap_or(u32::MAX));
         std::thread::sleep(due.saturating_sub(started.elapsed()));
@@ -58,7 +57,7 @@ pub(crate) fn run(args: &Watch) -> ExitCode {
             schema = Some(Arc::clone(&snapshot.schema));
         }
         let look = Look { snapshot, at: now };
-        let alive = look.snapshot.region.verdict.is_alive();
+        let verdict = look.snapshot.region.verdict;
         let text = if args.json {
             format!("{}\n", look.json(before.as_ref(), &columns))
         } else {
@@ -66,16 +65,17 @@ pub(crate) fn run(args: &Watch) -> ExitCode {
             look.text(before.as_ref(), &columns, header)
         };
         let region = &look.snapshot.region;
-        let last = (!alive).then(|| format!("{} is {}: these are its last values", region.name, region.verdict));
+        let last =
+            (!verdict.is_alive()).then(|| format!("{} is {}: these are its last values", region.name, region.verdict));
         let code = output::print(text, ExitCode::SUCCESS);
         if code != ExitCode::SUCCESS {
             return code;
         }
         if let Some(last) = last {
             output::say(&last);
-            return if was_alive { FOUND } else { ExitCode::SUCCESS };
+            // Nothing is said of the writer of a copy.
+            return if verdict == Verdict::Copy { ExitCode::SUCCESS } else { FOUND };
         }
-        was_alive = alive;
         before = Some(look);
     }
     ExitCode::SUCCESS
@@ -144,34 +144,44 @@ impl Look {
         // The day stands in the header.
         let (day, time) = at.split_once(' ').unwrap_or(("", &at));
         let time = time.trim_end_matches(" UTC");
-        let named = names.iter().map(|name| name.chars().count() + 2).sum::<usize>() + time.len() <= WIDTH;
+        let columns_of =
+            |named: bool| names.iter().zip(columns).map(move |(name, index)| self.width(name, *index, named));
+        let named = columns_of(true).map(|width| width + 2).sum::<usize>() + time.len() <= WIDTH;
+        let widths: Vec<usize> = columns_of(named).collect();
+        // Two spaces stand between columns, whatever is in them.
+        let cells = |cells: Vec<String>| {
+            cells.iter().zip(&widths).map(|(cell, width)| format!("  {cell:>width$}")).collect::<String>()
+        };
         let mut text = String::new();
         if header && named {
-            let _ = writeln!(text, "UTC       {}", names.join("  "));
+            let _ = writeln!(text, "{:8}{}", "UTC", cells(names.clone()));
         } else if header {
             let _ = writeln!(text, "{} of {}, UTC of {day}:", columns.len(), self.snapshot.region.name);
             for (number, name) in (1..).zip(&names) {
                 let _ = writeln!(text, "  [{number}] {name}");
             }
-            let numbers = (1..=names.len()).map(|number| format!("{:>12}", format!("[{number}]")));
-            let _ = writeln!(text, "{:8}{}", "", numbers.collect::<String>());
+            let numbers = (1..=names.len()).map(|number| format!("[{number}]")).collect();
+            let _ = writeln!(text, "{:8}{}", "", cells(numbers));
         }
-        let _ = write!(text, "{time}");
-        for (name, index) in names.iter().zip(columns) {
-            let width = if named { name.chars().count() + 2 } else { 12 };
-            let _ = write!(text, "{:>width$}", self.cell(before, *index));
-        }
-        text.push('\n');
+        let values = columns.iter().map(|index| self.cell(before, *index)).collect();
+        let _ = writeln!(text, "{time}{}", cells(values));
         text
+    }
+
+    /// Columns that a series takes: room for what it shows, and for its name where that stands above.
+    fn width(&self, name: &str, index: usize, named: bool) -> usize {
+        let histogram = matches!(self.snapshot.value(index), Value::Histogram { .. });
+        let least = if histogram { "123456.0 p99<=0.00123456".len() } else { 10 };
+        if named { name.chars().count().max(if histogram { least } else { 0 }) } else { least }
     }
 
     fn cell(&self, before: Option<&Self>, index: usize) -> String {
         let rate = |rate: Option<f64>| rate.map_or_else(|| "N/A".to_owned(), |rate| format!("{rate:.1}"));
         match self.value(before, index) {
-            Shown::Value(value) => table::float(value),
+            Shown::Value(value) => table::rounded(value),
             Shown::Rate(per_second) => rate(per_second),
             Shown::Observations(per_second, p99) => {
-                let bound = p99.map_or_else(String::new, |p99| format!(" p99<={}", table::float(p99)));
+                let bound = p99.map_or_else(String::new, |p99| format!(" p99<={}", table::rounded(p99)));
                 format!("{}{bound}", rate(per_second))
             }
         }
@@ -180,7 +190,9 @@ impl Look {
     fn json(&self, before: Option<&Self>, columns: &[usize]) -> Json {
         let value = |index: &usize| {
             let (family, series) = self.series(*index)?;
-            let mut object = json!({ "name": family.name, "labels": series.labels, "kind": family.kind.as_str() });
+            let labels = json::labels(&series.labels).into_iter().map(|(name, value)| (name, Json::String(value)));
+            let labels: serde_json::Map<String, Json> = labels.collect();
+            let mut object = json!({ "name": family.name, "labels": labels, "kind": family.kind.as_str() });
             let fields = object.as_object_mut()?;
             match self.value(before, *index) {
                 Shown::Value(value) => drop(fields.insert("value".to_owned(), json::float(value))),

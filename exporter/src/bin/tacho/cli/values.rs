@@ -91,11 +91,11 @@ Examples:
 
 Counters and histograms are shown a second, since the line before: the first line says N/A. Histograms show the 99th
 percentile of what was observed in between, as the upper bound of its bucket.
-Ends when the region's writer dies (exit 1), with its last values.")]
+Ends when the region's writer dies, or at once where it is dead already (exit 1), with its last values.")]
 pub(crate) struct Watch {
     /// A name, name@crash (its newest crash), or the path of a region file or a case
     pub(crate) region: String,
-    /// Metrics to show: a name or a glob, with labels where needed: NAME{LABEL=\"VALUE\"}
+    /// Metrics to show: a name or a glob, with labels where needed: NAME{LABEL=\"VALUE\"}; at most 16 series in all
     #[arg(required = true, value_name = "METRIC")]
     pub(crate) metrics: Vec<String>,
     /// Time between two lines
