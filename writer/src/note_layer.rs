@@ -209,6 +209,27 @@ mod tests {
         });
     }
 
+    #[test]
+    fn the_warning_of_a_full_family_fits_a_note_with_its_family() {
+        let layer = NoteLayer::new();
+        let subscriber = tracing_subscriber::registry().with(layer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            let region = Region::private("notes").expect("private memory");
+            layer.attach(&region);
+            let name = format!("app_{}_total", "x".repeat(60));
+            let rules = crate::OpenRules::new(1).label_area(32);
+            let desc = crate::Desc::new(name.as_str(), "Messages by peer");
+            let sent = region.open_family::<crate::Counter, 1>(desc, ["peer"], rules).expect("room");
+            sent.with(["a"]).inc();
+            for (number, peer) in [(1, "b"), (2, &*"long".repeat(20))] {
+                sent.with([peer]).inc();
+                let (newest, _, text) = newest(&region);
+                assert_eq!(newest, number, "one for the budget, one for the label area");
+                assert!(text.contains(&format!(" family=\"{name}\" ")), "{text}");
+            }
+        });
+    }
+
     struct Panicking;
 
     impl Debug for Panicking {
