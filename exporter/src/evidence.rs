@@ -305,6 +305,8 @@ pub struct Panic {
     pub place: String,
     /// Where the thread was, innermost first.
     pub frames: Vec<Frame>,
+    /// How many of the innermost frames are the recorder's and the runtime's, and not where the panic was.
+    pub runtime_frames: u64,
 }
 
 /// The signal that a writer died of.
@@ -328,6 +330,9 @@ pub struct Fatal {
     /// Instruction pointer.
     #[serde(serialize_with = "hex")]
     pub instruction: u64,
+    /// Less the load address of the executable; `None` where it is outside of that.
+    #[serde(serialize_with = "hex_or_null")]
+    pub instruction_offset: Option<u64>,
     /// Stack pointer.
     #[serde(serialize_with = "hex")]
     pub stack: u64,

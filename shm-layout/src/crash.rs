@@ -112,11 +112,14 @@ pub struct PanicRecord {
     pub message: [u8; 1024],
     /// Raw return addresses, innermost first.
     pub frames: [u64; 64],
+    /// How many of the innermost frames are the recorder's own and those by which the runtime came to it.
+    pub runtime_frames: u64,
     /// Zero.
-    pub reserved: [u64; 22],
+    pub reserved: [u64; 21],
 }
 
 record!(PanicRecord, 2048, {
     sequence @ 0, realtime_ns @ 8, monotonic_ns @ 16, thread_id @ 24, activity @ 32, message_len @ 40, place_len @ 44,
-    frame_count @ 48, thread_name @ 56, image_base @ 72, place @ 80, message @ 336, frames @ 1360, reserved @ 1872,
+    frame_count @ 48, thread_name @ 56, image_base @ 72, place @ 80, message @ 336, frames @ 1360, runtime_frames @ 1872,
+    reserved @ 1880,
 });

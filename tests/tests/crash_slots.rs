@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tachograph_exporter::RegionReader;
-use tachograph_exporter::evidence::{Evidence, Fatal};
+use tachograph_exporter::evidence::{Evidence, Fatal, Panic};
 use tachograph_tests::process::{crash_victim, eventually};
 use tachograph_tests::raw::NOWHERE;
 use tachograph_tests::tmpfs;
@@ -191,6 +191,8 @@ fn a_stack_overflow_is_recorded_and_std_says_its_message() {
         assert_eq!(frames.len(), 64, "{death}: as many as there is room for");
         assert_eq!(frames[10], frames[11], "{death}: of one function that calls itself");
         assert_eq!(end.fatal().name, "SIGSEGV", "the fault, not the abort that std makes of it");
+        let apart = end.fatal().address.expect("a fault has one").abs_diff(end.fatal().stack);
+        assert!(apart <= 4096, "{death}: {apart} bytes from the stack pointer");
     }
 }
 
@@ -297,7 +299,12 @@ fn survived_panics_fill_the_ring_and_the_first_stays() {
     assert_eq!(panics.first.as_ref().map(|panic| panic.message.as_str()), Some("number 1"));
     let numbers: Vec<u64> = panics.latest.iter().map(|panic| panic.number).collect();
     assert_eq!(numbers, [4, 5, 6, 7, 8, 9, 10, 11]);
+    // Whoever panics, the way from there into the record is one; and behind it they differ from nothing but themselves.
+    let runtime = |panic: &Panic| panic.frames[..panic.runtime_frames as usize].to_vec();
+    let first = panics.first.as_ref().expect("it stays");
+    assert!(first.runtime_frames >= 6 && first.runtime_frames + 4 < first.frames.len() as u64, "{first:?}");
     for panic in &panics.latest {
+        assert_eq!(runtime(panic), runtime(first), "{panic:?}");
         assert_eq!(panic.message, format!("number {}", panic.number));
         assert_eq!(panic.by.thread_name, format!("worker-{}", panic.number));
     }

@@ -33,13 +33,19 @@ impl Evidence {
             panic.by.thread_id == fatal.by.thread_id && apart.is_some_and(|apart| apart <= CLOSE_NS)
         };
         let mut panics: Vec<&Panic> = self.panics.all().filter(before).collect();
-        let unwinding = match panics.last().map(|last| last.message.as_str()) {
-            None => return panics,
-            Some("panic in a function that cannot unwind") => 1,
-            Some("panic in a destructor during cleanup") => 2,
-            Some(_) => 0,
-        };
+        let unwinding = panics.last().and_then(|last| last.gave_up()).unwrap_or(0);
         panics.drain(..panics.len().saturating_sub(1 + unwinding));
         panics
+    }
+}
+
+impl Panic {
+    /// Where it is the runtime that gave up: how many panics of the thread it gave up on.
+    pub(crate) fn gave_up(&self) -> Option<usize> {
+        match self.message.as_str() {
+            "panic in a function that cannot unwind" => Some(1),
+            "panic in a destructor during cleanup" => Some(2),
+            _ => None,
+        }
     }
 }

@@ -311,6 +311,7 @@ impl Reader<'_> {
                     sender: signal::is_sent(record.code)
                         .then_some(Sender { pid: record.sender_pid, uid: record.sender_uid }),
                     instruction: record.instruction,
+                    instruction_offset: offset(record.instruction, record.image_base),
                     stack: record.stack,
                     by: culprit(record.claim, &record.thread_name, record.activity),
                     frames: frames(&record.frames, record.frame_count, record.image_base),
@@ -343,6 +344,7 @@ fn owned(number: u64, panic: &PanicRecord) -> Panic {
         message: text(&panic.message, panic.message_len),
         place: text(&panic.place, panic.place_len),
         frames: frames(&panic.frames, panic.frame_count, panic.image_base),
+        runtime_frames: panic.runtime_frames.min(panic.frames.len() as u64),
     }
 }
 
@@ -353,10 +355,14 @@ fn culprit(thread_id: u64, thread_name: &[u8; 16], activity: u64) -> Culprit {
 
 fn frames(frames: &[u64], count: u64, image_base: u64) -> Vec<Frame> {
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(frames.len());
-    // What was mapped where is not in the region; libraries lie far from the executable.
-    let inside = |offset: &u64| *offset < LARGEST_EXECUTABLE;
-    let frame = |address: &u64| Frame { address: *address, offset: address.checked_sub(image_base).filter(inside) };
+    let frame = |address: &u64| Frame { address: *address, offset: offset(*address, image_base) };
     frames.iter().take(count).map(frame).collect()
+}
+
+/// An address less the load address of the executable; `None` where it is outside.
+fn offset(address: u64, image_base: u64) -> Option<u64> {
+    // What was mapped where is not in the region; libraries lie far from the executable.
+    address.checked_sub(image_base).filter(|offset| *offset < LARGEST_EXECUTABLE)
 }
 
 const fn level(level: u32) -> Option<Level> {

@@ -4,7 +4,7 @@ use tachograph_layout::RegionState;
 
 use super::{DiedOf, Frames, List, MOST};
 use crate::RegionInfo;
-use crate::evidence::{Evidence, Panic};
+use crate::evidence::{Evidence, Fatal, Panic};
 
 /// A panic at most so long before an exit, or before a region was given up, is the one that it ended by.
 const TOGETHER_NS: u64 = 2_000_000_000;
@@ -30,16 +30,23 @@ pub(super) fn died_of(region: &RegionInfo, evidence: &Evidence) -> DiedOf {
     DiedOf {
         panic: panics.next(),
         further_panics: panics.collect(),
+        at_stack_pointer: evidence.fatal.as_ref().is_some_and(at_stack_pointer),
         signal: evidence.fatal.clone(),
         unfinished_by_thread: evidence.fatal_unfinished,
     }
 }
 
+/// Whether a fault was at the stack pointer, within a page of it: no memory is there where the stack overflowed.
+fn at_stack_pointer(fatal: &Fatal) -> bool {
+    const PAGE: u64 = 4096;
+    let fault = matches!(fatal.name.as_str(), "SIGSEGV" | "SIGBUS") && fatal.stack != 0;
+    fault && fatal.address.is_some_and(|address| address.abs_diff(fatal.stack) <= PAGE)
+}
+
 /// Where the thread that died was.
 pub(super) fn frames(region: &RegionInfo, died_of: &DiedOf) -> Option<Frames> {
-    let panic =
-        died_of.panic.as_ref().and_then(|panic| Frames::new("panic", &panic.frames, &region.exe, &region.build_id));
-    panic.or_else(|| Frames::new("signal", &died_of.signal.as_ref()?.frames, &region.exe, &region.build_id))
+    let panic = died_of.panic.as_ref().and_then(|panic| Frames::of_panic(panic, &region.exe, &region.build_id));
+    panic.or_else(|| Frames::of_signal(died_of.signal.as_ref()?, &region.exe, &region.build_id))
 }
 
 /// The panics that were not of the death.

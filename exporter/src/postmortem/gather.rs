@@ -303,12 +303,15 @@ fn unfinished(evidence: &Evidence, found: Option<&Found>, tick_ns: u64) -> List<
     List::first(list, MOST)
 }
 
-/// The recording's extremes, then those that the region keeps itself.
+/// The recording's extremes, then those that the region keeps itself, where the last value is that extreme still.
 fn extremes(snapshot: &Snapshot, found: Option<&Found>) -> List<Extreme> {
     let mut list = found.map_or_else(Vec::new, |found| found.extremes.entries.clone());
     for family in &snapshot.schema.families {
         for index in family.series.clone() {
             let Some((value, at_ns)) = snapshot.since_start(index) else { continue };
+            if value != snapshot.value(index) {
+                continue;
+            }
             let value = match value {
                 Value::I64(value) => value as f64,
                 Value::F64(value) => value,

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::charts::Chart;
 use super::timeline::said;
-use super::{List, Report, words};
-use crate::table::{drives, float, moment};
+use super::{Frames, List, Report, words};
+use crate::table::{drives, moment, rounded};
 
 /// Size of a chart in CSS pixels.
 const CHART: (f64, f64) = (640.0, 120.0);
@@ -37,9 +37,12 @@ pub fn page(report: &Report) -> String {
     frames(report, &mut page);
     page.section(
         "Panics survived",
-        entries(&report.caught_panics, "none", |panic| format!("{}  {}", moment(panic.at.realtime_ns), said(panic)))
-            .into_iter()
-            .chain(words::panics_lost(report)),
+        entries(&report.caught_panics, "none", |panic| {
+            let frames = words::survived_frames(report, panic).map_or_else(String::new, |frames| format!("; {frames}"));
+            format!("{}  {}{frames}", moment(panic.at.realtime_ns), said(panic))
+        })
+        .into_iter()
+        .chain(words::panics_lost(report)),
     );
     let process = &report.process;
     let started = moment((process.started_seconds * 1e9) as u64);
@@ -62,11 +65,14 @@ pub fn page(report: &Report) -> String {
     page.section("Evidence", basis);
     timeline(report, &mut page);
     page.section("Unfinished", entries(&report.unfinished, "no actor was busy, as far as is told", words::unfinished));
-    let unknown = || vec!["not known: nothing was recorded, or too little".to_owned()];
+    let unknown = || vec![words::no_history(report).to_owned()];
     let stopped = report.stopped_first.as_ref();
-    page.section("Stopped first", stopped.map_or_else(unknown, |list| entries(list, "none", words::silent)));
+    page.section(
+        "Stopped first",
+        stopped.map_or_else(unknown, |list| entries(list, words::NONE_SILENT, words::silent)),
+    );
     let moved = report.moved_most.as_ref();
-    page.section("Moved most", moved.map_or_else(unknown, |list| entries(list, "none", words::moved)));
+    page.section("Moved most", moved.map_or_else(unknown, |list| entries(list, words::NONE_MOVED, words::moved)));
     report.charts.iter().for_each(|chart| page.chart(chart));
     page.section("Last values at an extreme", entries(&report.extremes, "none", words::extreme));
     page.0.push_str("<div class=\"inferred\">");
@@ -80,19 +86,11 @@ pub fn page(report: &Report) -> String {
 
 fn frames(report: &Report, page: &mut Page) {
     page.element("h2", "Frames");
-    let Some(frames) = &report.frames else { return page.list(["none were recorded".to_owned()]) };
-    let offset = |frame: &crate::evidence::Frame| match frame.offset {
-        Some(offset) => format!("{offset:#x}"),
-        None => format!("({:#x})", frame.address),
-    };
-    page.list([format!(
-        "of the {}, innermost first, as offsets into the executable of build id {}",
-        frames.of, frames.build_id
-    )]);
-    page.element("code", &frames.frames.iter().map(offset).collect::<Vec<_>>().join(" "));
-    if frames.frames.iter().any(|frame| frame.offset.is_none()) {
-        page.element("p", super::frames::OUTSIDE);
-    }
+    let Some(frames) = &report.frames else { return page.list([words::no_frames(report).to_owned()]) };
+    page.list([frames.heading(), format!("build id {}", frames.build_id)]);
+    let shown = frames.shown(usize::MAX);
+    page.element("code", &shown);
+    Frames::outside(&shown).iter().for_each(|text| page.element("p", text));
     if let Some(command) = &frames.command {
         page.element("p", "To name them:");
         page.element("code", command);
@@ -166,7 +164,7 @@ impl Page {
             "{} ({}): 0 to {}, {} to {}",
             chart.series,
             chart.what,
-            float(rounded(high)),
+            rounded(high),
             moment((first * 1e9) as u64),
             moment((last * 1e9) as u64)
         );
@@ -178,11 +176,6 @@ impl Page {
             escaped(&caption)
         );
     }
-}
-
-/// A value for the eye: four digits, where it is no whole number.
-fn rounded(value: f64) -> f64 {
-    if value.fract() == 0.0 { value } else { format!("{value:.3e}").parse().unwrap_or(value) }
 }
 
 /// A text as HTML shows it: nothing in it is markup, and no character of it changes the direction of what follows.
@@ -200,17 +193,4 @@ fn escaped(text: &str) -> String {
         }
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn captions_are_for_the_eye() {
-        for (value, shown) in [(133.280_426, 133.3), (0.000_123_456, 0.000_123_5), (12_345_678.0, 12_345_678.0)] {
-            assert_eq!(rounded(value), shown);
-        }
-        assert!(rounded(f64::NAN).is_nan() && rounded(f64::INFINITY).is_infinite());
-    }
 }

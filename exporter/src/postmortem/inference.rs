@@ -2,9 +2,11 @@
 //!
 //! Each sentence rests on facts that stand in the report; none names a cause that nobody recorded.
 
+use std::collections::HashSet;
+
 use super::timeline::who;
 use super::words::busy_for;
-use super::{Report, UnfinishedState};
+use super::{Frames, Report, UnfinishedState};
 use crate::Verdict;
 use crate::cause::Cause;
 
@@ -12,6 +14,14 @@ use crate::cause::Cause;
 const NEAR: f64 = 1.5;
 /// Share of the memory limit from which on memory is told.
 const TIGHT: f64 = 0.95;
+
+/// That few calls repeat over many frames, as in a recursion.
+fn repeated(frames: &Frames) -> Option<String> {
+    let distinct: HashSet<u64> = frames.frames.iter().map(|frame| frame.address).collect();
+    let (count, distinct) = (frames.frames.len(), distinct.len());
+    (count >= 16 && distinct * 4 <= count)
+        .then(|| format!(", and {count} frames are of {distinct} calls again and again"))
+}
 
 /// What it may mean, and what is not linked.
 pub(crate) fn infer(report: &Report) -> (Vec<String>, Vec<String>) {
@@ -65,6 +75,14 @@ pub(crate) fn infer(report: &Report) -> (Vec<String>, Vec<String>) {
             }
             _ => "who killed it, and with what: nothing of it stands in the region".to_owned(),
         });
+    }
+    if report.died_of.at_stack_pointer {
+        let by = report.died_of.signal.as_ref().map_or_else(|| "a thread".to_owned(), |signal| who(&signal.by));
+        let again = report.frames.as_ref().and_then(repeated).unwrap_or_default();
+        may_mean.push(format!(
+            "The stack of {by} overflowed: there was no memory at its stack pointer{again}. Rust's runtime says so on stderr \
+             and ends the process by SIGABRT, which is the exit status that its parent saw."
+        ));
     }
     if report.died_of.panic.is_some() {
         let by = report.died_of.panic.as_ref().and_then(|panic| panic.by.actor.as_ref());

@@ -162,6 +162,8 @@ pub struct DiedOf {
     pub further_panics: Vec<Panic>,
     /// The signal.
     pub signal: Option<Fatal>,
+    /// Whether the address at fault is within a page of the stack pointer, as where a stack overflows.
+    pub at_stack_pointer: bool,
     /// A thread that began to record a signal and did not come to its end.
     pub unfinished_by_thread: Option<u64>,
 }

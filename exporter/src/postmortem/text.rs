@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::timeline::said;
 use super::words::{self, at};
-use super::{List, Report};
+use super::{Frames, List, Report};
 use crate::table::{printable, span};
 
 /// Columns of a page.
@@ -102,29 +102,35 @@ impl Report {
         page.title("Frames");
         match &self.frames {
             Some(frames) => {
-                page.entry(&format!("of the {}, innermost first, as offsets into the executable", frames.of));
-                let shown = frames.frames.iter().take(FRAMES).map(|frame| match frame.offset {
-                    Some(offset) => format!("{offset:#x}"),
-                    None => format!("({:#x})", frame.address),
-                });
-                page.line(&shown.collect::<Vec<_>>().join(" "), "    ", "    ");
-                page.more(FRAMES, frames.frames.len(), 0);
+                page.entry(&frames.heading());
+                let shown = frames.shown(FRAMES);
+                page.line(&shown, "    ", "    ");
                 page.entry(&format!("build id {}", frames.build_id));
-                if frames.frames.iter().take(FRAMES).any(|frame| frame.offset.is_none()) {
-                    page.entry(super::frames::OUTSIDE);
-                }
+                Frames::outside(&shown).iter().for_each(|text| page.entry(text));
                 if let Some(command) = &frames.command {
                     page.entry("to name them, with the executable of that build id:");
                     // To be copied whole, so it is not wrapped.
                     page.text.push_str(&format!("    {}\n", printable(command)));
                 }
             }
-            None => page.entry("none were recorded"),
+            None => page.entry(words::no_frames(self)),
         }
         page.title("Panics survived");
-        page.list(&self.caught_panics, "none", |panic| {
-            format!("{}  {}", at(panic.at.realtime_ns as f64 / 1e9), said(panic))
-        });
+        if self.caught_panics.entries.is_empty() {
+            page.entry("none");
+        }
+        for panic in self.caught_panics.entries.iter().take(ENTRIES) {
+            page.entry(&format!("{}  {}", at(panic.at.realtime_ns as f64 / 1e9), said(panic)));
+            if let Some(frames) = words::survived_frames(self, panic) {
+                page.line(&frames, "    ", "      ");
+            }
+        }
+        let told = self.caught_panics.entries.get(..ENTRIES).unwrap_or(&self.caught_panics.entries);
+        if let Some(command) = words::survived_command(self, told) {
+            page.entry("to name those:");
+            page.text.push_str(&format!("    {}\n", printable(&command)));
+        }
+        page.more(ENTRIES, self.caught_panics.entries.len(), self.caught_panics.more);
         if let Some(lost) = words::panics_lost(self) {
             page.entry(&lost);
         }
@@ -185,16 +191,16 @@ impl Report {
     }
 
     fn history(&self, page: &mut Page) {
-        const NONE: &str = "not known: nothing was recorded, or too little";
+        let none = words::no_history(self);
         page.title("Stopped first");
         match &self.stopped_first {
-            Some(list) => page.list(list, "no series was silent for more than 10 times its usual gap", words::silent),
-            None => page.entry(NONE),
+            Some(list) => page.list(list, words::NONE_SILENT, words::silent),
+            None => page.entry(none),
         }
         page.title("Moved most");
         match &self.moved_most {
-            Some(list) => page.list(list, "nothing moved in the last 10s, against the 5 minutes before", words::moved),
-            None => page.entry(NONE),
+            Some(list) => page.list(list, words::NONE_MOVED, words::moved),
+            None => page.entry(none),
         }
         page.title("Last values at an extreme");
         page.list(&self.extremes, "none", words::extreme);

@@ -138,8 +138,29 @@ impl Parts<'_> {
             line(next.started_seconds, Source::Region, format!("the name starts again, pid {}", next.pid));
         }
         lines.sort_by(|one, other| one.at_seconds.total_cmp(&other.at_seconds));
-        List::last(lines, MOST)
+        List::last(folded(lines), MOST)
     }
+}
+
+/// Three or more notes in a row that differ in nothing but their numbers are the first and the last of them.
+fn folded(lines: Vec<Line>) -> Vec<Line> {
+    let digit = |char: &char| !char.is_ascii_digit();
+    let alike = |one: &Line, next: &Line| {
+        one.source == Source::Note
+            && next.source == Source::Note
+            && one.text.chars().filter(digit).eq(next.text.chars().filter(digit))
+    };
+    let mut folded = Vec::with_capacity(lines.len());
+    for run in lines.chunk_by(alike) {
+        match run {
+            [first, .., last] if run.len() > 2 => {
+                let text = format!("{} (the last of {} such notes in a row)", last.text, run.len());
+                folded.extend([first.clone(), Line { text, ..last.clone() }]);
+            }
+            few => folded.extend_from_slice(few),
+        }
+    }
+    folded
 }
 
 /// What a panic said, where, and in whom.

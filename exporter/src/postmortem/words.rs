@@ -1,12 +1,11 @@
 //! The report's sentences: one function a fact, for text and page alike. Decides nothing, and escapes nothing.
 
 use super::timeline::{said, who};
-use super::{Report, Unfinished, UnfinishedState};
+use super::{Frames, Report, Unfinished, UnfinishedState, frames};
 use crate::Verdict;
 use crate::cause::Cause;
-use crate::evidence::ActivityState;
-use crate::evidence::Sender;
-use crate::table::{float, moment, span};
+use crate::evidence::{ActivityState, Panic, Sender};
+use crate::table::{moment, rounded, span};
 
 /// A moment.
 pub(crate) fn at(seconds: f64) -> String {
@@ -57,6 +56,10 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
         list.push(format!("Panic: {}.", said(panic)));
     }
     for panic in &died.further_panics {
+        if panic.gave_up().is_some() {
+            list.push(format!("Then, the same death, the runtime gave up: \"{}\".", panic.message));
+            continue;
+        }
         let place = if panic.place.is_empty() { "an unknown place" } else { &panic.place };
         list.push(format!("While that one was unwinding, the same death, \"{}\" at {place}.", panic.message));
     }
@@ -70,7 +73,9 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
             Some(Sender { pid: 0, uid }) => format!(", sent by a process outside its pid namespace, of user {uid}"),
             Some(Sender { pid, uid }) => format!(", sent by process {pid} of user {uid}"),
         };
-        list.push(format!("{then}{} ({code}{address}) in {}{sent}.", signal.name, who(&signal.by)));
+        let stack =
+            if died.at_stack_pointer { format!(", at the stack pointer {:#x}", signal.stack) } else { String::new() };
+        list.push(format!("{then}{} ({code}{address}{stack}) in {}{sent}.", signal.name, who(&signal.by)));
     }
     if let Some(thread) = died.unfinished_by_thread {
         list.push(format!("Thread {thread} began to record a fatal signal and did not come to its end."));
@@ -102,6 +107,45 @@ pub(crate) fn death(report: &Report) -> Vec<String> {
     }
     list
 }
+
+/// Frames of a survived panic that are shown.
+const SURVIVED_FRAMES: usize = 6;
+
+/// The frames of a survived panic, the innermost ones; `None` where it has none.
+pub(crate) fn survived_frames(report: &Report, panic: &Panic) -> Option<String> {
+    let frames = Frames::of_panic(panic, &report.process.exe, &report.process.build_id)?;
+    Some(format!("frames {}", frames.shown(SURVIVED_FRAMES)))
+}
+
+/// How to name those.
+pub(crate) fn survived_command(report: &Report, panics: &[Panic]) -> Option<String> {
+    let frames = panics.iter().filter_map(|panic| Frames::of_panic(panic, "", ""));
+    let places: Vec<u64> =
+        frames.flat_map(|frames| frames.places(0).take(SURVIVED_FRAMES).collect::<Vec<_>>()).collect();
+    frames::command(&report.process.exe, places)
+}
+
+/// That there are no frames of the death.
+pub(crate) fn no_frames(report: &Report) -> &'static str {
+    if report.caught_panics.entries.iter().any(|panic| !panic.frames.is_empty()) {
+        "none of its end were recorded; those of panics that it survived stand below"
+    } else {
+        "none were recorded"
+    }
+}
+
+/// That the recording tells nothing of series.
+pub(crate) fn no_history(report: &Report) -> &'static str {
+    match report.evidence.history {
+        Some(_) => "not known: the recording is shorter than 40s",
+        None => "not known: nothing was recorded",
+    }
+}
+
+/// That no series moved.
+pub(crate) const NONE_MOVED: &str = "nothing moved otherwise in the last 10s than in the 5 minutes before";
+/// That no series fell silent.
+pub(crate) const NONE_SILENT: &str = "no series was silent for more than 10 times its usual gap";
 
 /// An actor that was not idle.
 pub(crate) fn unfinished(one: &Unfinished) -> String {
@@ -146,8 +190,8 @@ pub(crate) fn busy_for(busy_ns: u64, clock_seconds: f64) -> String {
 pub(crate) fn moved(one: &super::Moved) -> String {
     let (before, last) = match one.what {
         "rate" => (format!("{:.1}/s", one.before), format!("{:.1}/s", one.last)),
-        "p99" => (format!("p99 <= {}", float(one.before)), format!("p99 <= {}", float(one.last))),
-        _ => (short(one.before), short(one.last)),
+        "p99" => (format!("p99 <= {}", rounded(one.before)), format!("p99 <= {}", rounded(one.last))),
+        _ => (rounded(one.before), rounded(one.last)),
     };
     format!("{}: {before} before, {last} in the last 10s", one.series)
 }
@@ -155,7 +199,7 @@ pub(crate) fn moved(one: &super::Moved) -> String {
 /// An extreme.
 pub(crate) fn extreme(one: &super::Extreme) -> String {
     let of = if one.since_start { "since the start" } else { "of the recording" };
-    format!("{}: {}, the {} {of}, at {}", one.series, short(one.value), one.which, at(one.since_seconds))
+    format!("{}: {}, the {} {of}, at {}", one.series, rounded(one.value), one.which, at(one.since_seconds))
 }
 
 /// A series that stopped.
@@ -166,10 +210,6 @@ pub(crate) fn silent(one: &super::Silent) -> String {
         one.series,
         at(one.last_change_seconds)
     )
-}
-
-fn short(value: f64) -> String {
-    if value.fract() == 0.0 || !value.is_finite() { float(value) } else { format!("{value:.3}") }
 }
 
 /// Bytes in the largest unit that leaves a number above 1.

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 use tachograph_exporter::case::{self, Case};
-use tachograph_exporter::postmortem::{Known, Report, Subject, UnfinishedState, first_of_newest_burst, page};
+use tachograph_exporter::postmortem::{Known, Report, Source, Subject, UnfinishedState, first_of_newest_burst, page};
 use tachograph_exporter::{Directories, RegionReader, Verdict};
 use tachograph_layout::{
     ActivityRecord, Control, CrashHooks, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, RegionState,
@@ -206,6 +206,7 @@ fn panics_that_were_unwinding_at_the_end_are_one_death_and_the_first_one_is_its_
     let death =
         "DIED OF\n  Panic: \"out of tea\" at src/b.rs:7:11, in thread worker (4711).\n  While that one was unwinding";
     assert!(text.contains(death), "{text}");
+    assert!(text.contains("Then, the same death, the runtime gave up: "), "{text}");
     assert_eq!(text.matches("panic, survived: ").count(), 1, "{text}");
 }
 
@@ -255,6 +256,73 @@ fn a_span_that_the_clock_of_activities_can_not_tell_is_said_to_be_less_than_some
     assert_eq!(unfinished(SECOND, 1_500_000_000).0, "till : busy, in Join for less than 2.0s");
     assert_eq!(unfinished(SECOND, 3 * SECOND).0, "till : busy, in Join for 3.0s");
     assert_eq!(unfinished(0, 710_000_000).0, "till : busy, in Join for 710ms", "its period is not told");
+}
+
+#[test]
+fn a_fault_at_the_stack_pointer_is_told_as_a_stack_overflow_by_inference() {
+    let report = |address: u64, signal: u32| {
+        let mut region = aborted();
+        region.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| {
+            (fatal.signal, fatal.code, fatal.address, fatal.stack) = (signal, 2, address, 0x7f00_0000_1000);
+            (fatal.instruction, fatal.image_base) = (0x5500_4321, 0x5500_0000);
+            (fatal.frames, fatal.frame_count) = ([0x5500_1234; 64], 64);
+        });
+        report(&region)
+    };
+    let overflow = report(0x7f00_0000_0ff8, 11);
+    let inferred =
+        |report: &Report| report.may_mean.iter().any(|text| text.contains(" overflowed: there was no memory"));
+    assert!(overflow.died_of.at_stack_pointer && inferred(&overflow), "{overflow}");
+    let text = overflow.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("and 65 frames are of 2 calls again and again"), "{text}");
+    assert!(text.contains("executable 0x4321 0x1234 (64 times) build id"), "{text}");
+    assert!(text.contains("addr2line -e /opt/mc -f -C -i 0x4321 0x1233 PANICS"), "each address once: {text}");
+    assert!(text.contains("address 0x7f0000000ff8, at the stack pointer 0x7f0000001000)"), "{text}");
+    for (address, signal) in [(0x7f00_0000_3000, 11), (0x20, 11), (0x7f00_0000_0ff8, 4)] {
+        let other = report(address, signal);
+        assert!(!other.died_of.at_stack_pointer && !inferred(&other), "{address:#x} of signal {signal}: {other}");
+    }
+}
+
+#[test]
+fn frames_of_a_survived_panic_are_shown_and_not_said_to_be_missing() {
+    let mut region = Region::full("mc-0");
+    let mut panic = panic_record(1, "no tea", TICK.monotonic_ns);
+    panic.runtime_frames = 1;
+    region.edit::<Header>(SectionKind::Header, 0, |header| (header.exe_len, header.exe) = (7, bytes("/opt/mc")));
+    region.record(SectionKind::Crash, CrashSlots::PANIC_RING, &panic);
+    region.control(Control::PANICS_SEEN, 1);
+    let report = report(&region);
+    let text = report.to_string();
+    assert!(
+        text.contains("FRAMES\n  none of its end were recorded; those of panics that it survived stand below\n"),
+        "{text}"
+    );
+    let frames = "\n    frames (1 frames of the panic itself) 0x200\n  to name those:\n    addr2line -e /opt/mc -f -C -i 0x1ff\n";
+    assert!(text.contains(frames), "{text}");
+    assert!(page(&report).contains("frames (1 frames of the panic itself) 0x200"));
+}
+
+#[test]
+fn notes_that_differ_in_numbers_only_are_folded() {
+    let mut region = aborted();
+    for (number, text) in
+        (4..).zip(["slow tick=8", "slow tick=9", "slow tick=10", "fast", "slow tick=11", "slow tick=12"])
+    {
+        note(&mut region, number, text);
+    }
+    let report = report(&region);
+    let notes = report.timeline.entries.iter().filter(|line| line.source == Source::Note);
+    let notes: Vec<&str> = notes.map(|line| line.text.as_str()).collect();
+    let folded = ["warn slow tick=8", "warn slow tick=10 (the last of 3 such notes in a row)", "warn fast"];
+    assert_eq!(notes[notes.len() - 5..notes.len() - 2], folded, "{report}");
+    assert_eq!(notes[notes.len() - 2..], ["warn slow tick=11", "warn slow tick=12"], "two are no crowd");
+}
+
+#[test]
+fn an_extreme_since_the_start_is_told_where_the_last_value_is_that() {
+    let report = report(&aborted());
+    assert!(report.extremes.entries.iter().all(|one| one.series.name != "app_peak"), "12 once, 9 now: {report}");
 }
 
 #[test]
@@ -470,8 +538,8 @@ fn render(bytes: &[u8]) -> bool {
     };
     let text = report.to_string();
     assert!(text.chars().all(|char| char == '\n' || !char.is_control()), "{text:?}");
-    let command = report.frames.as_ref().and_then(|frames| frames.command.as_deref()).unwrap_or("\n");
-    for line in text.lines().filter(|line| line.trim() != command.trim()) {
+    // Commands are to be copied whole.
+    for line in text.lines().filter(|line| !line.starts_with("    addr2line -e ")) {
         assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
     serde_json::to_string(&report).unwrap();
@@ -533,7 +601,7 @@ fn ten_thousand_notes_are_bounded() {
     region.bytes.resize(header.file_len as usize, 0);
     region.bytes[..4096].copy_from_slice(bytemuck::bytes_of(&header));
     for number in 1..=count {
-        let text = "\u{1b}]0;owned\u{7} \u{202e} note";
+        let text = ["\u{1b}]0;owned\u{7} \u{202e} note", "another"][number as usize % 2];
         let note = NoteRecord {
             sequence: number,
             realtime_ns: TICK.realtime_ns + number,

@@ -24,18 +24,25 @@ pub(super) fn prepare() {
     unsafe { libc::dl_iterate_phdr(Some(first), std::ptr::null_mut()) };
 }
 
-/// The return addresses of the calling thread, innermost first; how many were found. Not async-signal-safe: the unwinder
-/// that panics use themselves walks the stack.
+/// The return addresses of the calling thread, innermost first: how many were found, and how many of those are of functions
+/// that run below the one that has the object at `object` on its stack, that one included; 0 where none has. Not
+/// async-signal-safe: the unwinder that panics use themselves walks the stack.
 #[inline(never)]
-pub(super) fn of_caller(frames: &mut [u64]) -> usize {
-    let mut count = 0;
-    walk(&mut |address| {
+pub(super) fn of_caller(frames: &mut [u64], object: usize) -> (usize, usize) {
+    let (mut count, mut below, mut beyond) = (0, 0, false);
+    walk(&mut |address, stack| {
         let Some(frame) = frames.get_mut(count) else { return false };
         *frame = address;
         count += 1;
+        // What a function has on the stack lies between its own place and that of its caller.
+        if stack <= object {
+            below = count
+        } else {
+            beyond = true
+        }
         true
     });
-    count
+    (count, if beyond { below } else { 0 })
 }
 
 /// The return addresses behind an instruction that a signal interrupted, innermost first, one by one to `each`, which says
@@ -55,7 +62,7 @@ pub(super) fn of_interrupted(instruction: u64, signals: &[c_int], mut each: impl
         signals.iter().for_each(|&signal| super::fatal::set_default(signal));
         widen_stack();
         let mut behind = false;
-        walk(&mut |address| {
+        walk(&mut |address, _| {
             let go_on = !behind || each(address);
             behind |= address == instruction;
             go_on
@@ -99,8 +106,9 @@ fn widen_stack() {
     }
 }
 
-/// Calls `each` with the return addresses of the calling thread, innermost first, until it wants no more.
-fn walk(mut each: &mut dyn FnMut(u64) -> bool) {
+/// Calls `each` with the return addresses of the calling thread, innermost first, and each one's stack pointer, until it
+/// wants no more.
+fn walk(mut each: &mut dyn FnMut(u64, usize) -> bool) {
     // SAFETY: `collect` matches the callback's signature, and `each` outlives the call.
     unsafe { _Unwind_Backtrace(collect, (&raw mut each).cast()) };
 }
@@ -111,14 +119,60 @@ const END_OF_STACK: c_int = 5;
 
 extern "C" fn collect(context: *mut c_void, each: *mut c_void) -> c_int {
     // SAFETY: `walk` passes its own reference, which nothing else touches meanwhile.
-    let each = unsafe { &mut *each.cast::<&mut dyn FnMut(u64) -> bool>() };
+    let each = unsafe { &mut *each.cast::<&mut dyn FnMut(u64, usize) -> bool>() };
     // SAFETY: the unwinder passes its context, alive for the call.
     let address = unsafe { _Unwind_GetIP(context) } as u64;
-    if address != 0 && each(address) { NO_REASON } else { END_OF_STACK }
+    // SAFETY: as above.
+    let stack = unsafe { _Unwind_GetCFA(context) };
+    if address != 0 && each(address, stack) { NO_REASON } else { END_OF_STACK }
 }
 
 // The unwinder that every Rust program with std is linked with, as the Itanium C++ ABI declares it.
 unsafe extern "C" {
     fn _Unwind_Backtrace(trace: extern "C" fn(*mut c_void, *mut c_void) -> c_int, argument: *mut c_void) -> c_int;
     fn _Unwind_GetIP(context: *mut c_void) -> usize;
+    fn _Unwind_GetCFA(context: *mut c_void) -> usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+
+    /// Bytes of code that each of the functions below stays under.
+    const CODE: u64 = 4096;
+
+    #[inline(never)]
+    fn walked(object: usize) -> (Vec<u64>, usize) {
+        let mut frames = [0; 64];
+        let (count, below) = of_caller(&mut frames, black_box(object));
+        (frames[..count].to_vec(), below)
+    }
+
+    #[inline(never)]
+    fn between(object: usize) -> (Vec<u64>, usize) {
+        let walked = walked(black_box(object));
+        black_box(walked)
+    }
+
+    #[inline(never)]
+    fn owner() -> (Vec<u64>, usize) {
+        let object = [black_box(7_u64); 4];
+        let walked = between(std::ptr::from_ref(&object).addr());
+        black_box(&object);
+        walked
+    }
+
+    #[test]
+    fn frames_up_to_the_owner_of_an_object_on_the_stack_are_counted() {
+        let (frames, below) = owner();
+        let of = |function: fn() -> (Vec<u64>, usize), frame: u64| {
+            frame.checked_sub((function as *const ()).addr() as u64).is_some_and(|offset| offset < CODE)
+        };
+        assert!(below >= 4 && below < frames.len(), "{below} of {}", frames.len());
+        let last = frames[below - 1];
+        assert!(of(owner, last), "{last:#x} is not in owner, at {:#x}", (owner as *const ()).addr());
+        assert_eq!(between(std::ptr::from_ref(Box::leak(Box::new(7))).addr()).1, 0, "an object that is on no stack");
+    }
 }

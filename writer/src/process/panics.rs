@@ -69,7 +69,12 @@ fn describe(panic: &PanicHookInfo<'_>) -> PanicRecord {
         record.place_len = text.len() as u32;
     }
     record.image_base = frames::image_base();
-    record.frame_count = frames::of_caller(&mut record.frames) as u64;
+    // The runtime has the payload on the stack of a function that it calls for nothing else, by one more that is never
+    // inlined: all frames up to there are the recorder's and the runtime's, and none of them tells where the panic was.
+    let payload = std::ptr::from_ref(panic.payload()).addr();
+    let (count, below) = frames::of_caller(&mut record.frames, payload);
+    record.frame_count = count as u64;
+    record.runtime_frames = if below == 0 { 0 } else { count.min(below + 1) as u64 };
     record
 }
 

@@ -104,6 +104,13 @@ fn what_moved_is_told_by_rate_level_and_quantile() {
     assert_eq!((depth.what, depth.before, depth.last), ("level", 3.0, 300.0));
     let wait = moved("mc_wait_seconds");
     assert_eq!((wait.what, wait.before, wait.last), ("p99", 0.1, f64::INFINITY));
+    // A peak that is over is no move of what it is a peak of: its window is longer than the last moments.
+    let peak = Family::new("mc_peak", "", Kind::WatermarkMax, Number::I64);
+    let mut track = Track::new(series_name("mc_peak", ""), &peak, 0);
+    for left in (0..=600).rev() {
+        track.take(END - left * SECOND, END, crate::Value::I64(if left > 10 { 42 } else { 0 }));
+    }
+    assert!(track.moved(END).is_none());
     let still = self::found(|left| 2 * (600 - left), |_| 3, |left| [600 - left, 0, 0]);
     assert_eq!(still.moved.unwrap().entries, []);
 }

@@ -153,12 +153,13 @@ impl Track {
                 let (factor, moved) = moved("p99", finite(early), finite(late), least)?;
                 Some((factor.min(1e6), Moved { before: early, last: late, ..moved }))
             }
-            Kind::Gauge | Kind::UpDownCounter | Kind::WatermarkMax | Kind::WatermarkMin => {
+            Kind::Gauge | Kind::UpDownCounter => {
                 let mean = |(sum, count): (f64, u64)| (count > 0).then(|| sum / count as f64);
                 let (early, late) = (mean(self.levels[0])?, mean(self.levels[1])?);
                 moved("level", early, late, 1.0_f64.min(self.highest.0.abs().max(f64::MIN_POSITIVE)))
             }
-            Kind::Info | Kind::StateSet => None,
+            // The window of a watermark is longer than the last ten seconds, and empty where nothing was recorded in it.
+            Kind::WatermarkMax | Kind::WatermarkMin | Kind::Info | Kind::StateSet => None,
         }
     }
 
