@@ -4,6 +4,7 @@
 //! [`Sample`]s); what is between is bytes. Nothing in a file makes a reader panic, loop or allocate without limit.
 
 mod activity;
+mod archives;
 mod block;
 mod cases;
 mod config;

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::archives::Archives;
 use super::cases::Cases;
 use super::config::RecorderConfig;
 use super::encoder::Observation;
@@ -112,6 +113,7 @@ impl Recorder {
             failing: false,
             cases,
             handled,
+            archives: Archives::default(),
             left_out: HashSet::new(),
             #[cfg(test)]
             inject,
@@ -159,6 +161,7 @@ struct Sampler {
     cases: Cases,
     /// Regions whose death has a case, had one, or gets one.
     handled: HashSet<[u8; 16]>,
+    archives: Archives,
     /// Regions with which this thread panicked: they are not sampled any more.
     left_out: HashSet<[u8; 16]>,
     #[cfg(test)]
@@ -168,9 +171,6 @@ struct Sampler {
 impl Sampler {
     fn run(mut self, stopped: &mpsc::Receiver<()>) {
         let interval = self.config.tiers.first().map_or(Duration::from_secs(1), |tier| tier.interval);
-        if let Err(fault) = caught(|| self.archived()) {
-            self.faulted(&fault);
-        }
         let start = Instant::now();
         let (mut tick, mut faults) = (0_u64, 0);
         loop {
@@ -245,6 +245,7 @@ impl Sampler {
                 lineage.end(&mut self.store);
             }
         }
+        self.archived();
         self.say(failure);
         let living = self.lineages.values().filter(|lineage| !lineage.finished).count();
         RecorderStats::set(&self.stats.regions, living as u64);
@@ -360,12 +361,10 @@ impl Sampler {
         }
     }
 
-    /// Deaths since the last recorder whose regions were archived meanwhile: those that have a recording.
+    /// Deaths whose regions were archived before this thread saw them. Of one that it samples the last sample comes first.
     fn archived(&mut self) {
-        for reader in self.directories.archived(None).regions {
-            if self.store.of_region(reader.uuid()).next().is_some() {
-                self.died(&reader);
-            }
+        for reader in self.archives.crashed(&self.directories, |uuid| self.lineages.contains_key(&uuid)) {
+            self.died(&reader);
         }
     }
 

@@ -146,6 +146,44 @@ fn a_death_between_two_recorders_has_its_case() {
 }
 
 #[test]
+fn a_death_that_no_recorder_saw_has_its_case_out_of_the_archive() {
+    let place = Place::new();
+    // Before the first recorder: it was never sampled.
+    let victim = Victim::start(&place, "mc-0");
+    let unseen = victim.region(&place, "mc-0").unwrap().uuid();
+    victim.kill();
+    let successor = Victim::start(&place, "mc-0");
+    let recorder = place.record();
+    let stats = recorder.stats();
+    until("its case", || stats.counts().cases == 1);
+    // While it records: one that lived and died between two of its ticks.
+    let elsewhere = Place::new();
+    let victim = Victim::start(&elsewhere, "mc-1");
+    let between = victim.region(&elsewhere, "mc-1").unwrap().uuid();
+    victim.kill();
+    let archived = format!("mc-1.20260101T000000Z.{:032x}.tacho", u128::from_be_bytes(between));
+    std::fs::rename(elsewhere.regions.join("mc-1.tacho"), place.regions.join("archive").join(archived)).unwrap();
+    until("its case", || stats.counts().cases == 2);
+    drop(recorder);
+    successor.kill();
+    // The next one knows of both, and writes that of the successor alone.
+    let recorder = place.record();
+    let stats = recorder.stats();
+    until("the successor's", || stats.counts().cases == 1 && stats.counts().ticks > 10);
+    drop(recorder);
+    let told: Vec<([u8; 16], String)> = cases(&place)
+        .iter()
+        .map(|path| {
+            let case = Case::open(path).unwrap();
+            (case.region().unwrap().uuid(), case.manifest().verdict.clone())
+        })
+        .collect();
+    let has = |uuid| told.contains(&(uuid, "crashed".to_owned()));
+    assert!(told.len() == 3 && has(unseen) && has(between), "{told:?}");
+    assert_eq!(stats.counts().cases, 1);
+}
+
+#[test]
 fn a_forged_case_leads_nowhere() {
     let place = Place::new();
     let victim = Victim::start(&place, "mc-0");
