@@ -1,5 +1,5 @@
 //! Counts deaths: each crashed region once, by its uuid, wherever it is found, and those that the archive dropped before
-//! anybody looked. Called by `serve/scrape.rs` at each scrape.
+//! anybody looked. Called by `serve/scrape.rs` at each scrape, and between scrapes where something changed.
 //!
 //! What was counted stands in a ledger (`deaths/ledger.rs`), on disk before it is served where there is a place for it, so
 //! that neither a restart of the exporter nor the end of the evidence makes a death be counted twice or forgotten. Without
@@ -7,9 +7,10 @@
 
 mod ledger;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use tachograph_layout::retention::Burst;
 
@@ -21,6 +22,9 @@ use ledger::Ledger;
 
 /// The cause that is counted for a death whose evidence the archive dropped before anybody looked at it.
 pub const UNSEEN: &str = "unseen";
+
+/// An archive whose time is no older than this may change within it.
+const COARSE: Duration = Duration::from_secs(1);
 
 /// Asks what a dead region's memory cgroup counted, by the region's uuid; `None` where nobody looked while it lived.
 pub type MemoryWatch = Arc<dyn Fn(&[u8; 16]) -> Option<OomKills> + Send + Sync>;
@@ -55,6 +59,8 @@ struct State {
     ledger: Ledger,
     /// Archived files that were looked at: their names tell their uuid, so none is opened again.
     known: HashSet<PathBuf>,
+    /// The archives with the time of their last change.
+    changed: HashMap<PathBuf, SystemTime>,
 }
 
 impl std::fmt::Debug for Deaths {
@@ -67,7 +73,7 @@ impl Deaths {
     /// Goes on from the ledger in this directory; without one, from nothing.
     #[must_use]
     pub fn new(directory: Option<&Path>) -> Self {
-        let state = State { ledger: Ledger::open(directory), known: HashSet::new() };
+        let state = State { ledger: Ledger::open(directory), known: HashSet::new(), changed: HashMap::new() };
         Self { state: Mutex::new(state), memory: None }
     }
 
@@ -78,12 +84,33 @@ impl Deaths {
         self
     }
 
+    /// Counts what is new, and reads no archive that did not change: for a look some times a second.
+    pub(crate) fn glance(&self, directories: &Directories, in_place: &[&RegionInfo]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = in_place.iter().any(|region| !state.ledger.knows(&region.name, &region.uuid));
+        for directory in directories.paths() {
+            let archive = directory.join("archive");
+            let Ok(time) = archive.symlink_metadata().and_then(|archive| archive.modified()) else { continue };
+            if state.changed.get(&archive) != Some(&time) {
+                new = true;
+                // File systems keep time coarsely: what comes within the same moment must not be missed.
+                if time.elapsed().is_ok_and(|age| age > COARSE) {
+                    state.changed.insert(archive, time);
+                }
+            }
+        }
+        drop(state);
+        if new {
+            self.observe(directories, in_place);
+        }
+    }
+
     /// Counts what is new: among the regions in place, in the archives of these directories, and in the archives' books.
     /// The ledger is on disk when this returns; where it can't be written that is logged, and the deaths are told all the
     /// same.
     pub fn observe(&self, directories: &Directories, in_place: &[&RegionInfo]) -> Tally {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { ledger, known } = &mut *state;
+        let State { ledger, known, .. } = &mut *state;
         for region in in_place {
             self.count(ledger, region);
         }

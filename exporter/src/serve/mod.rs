@@ -238,18 +238,18 @@ impl Server {
             listening.spawn(listener.serve(router, Arc::clone(&connections), ending.clone()));
         }
         let scraper = self.app.scraper();
-        let merging = tokio::spawn(async move {
+        let looking = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(BETWEEN_SCRAPES);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            while scraper.is_merging() {
+            loop {
                 ticks.tick().await;
                 let scraper = Arc::clone(&scraper);
                 // Where it panics, scrapes still do the same.
-                let _ = tokio::task::spawn_blocking(move || scraper.note_regions()).await;
+                let _ = tokio::task::spawn_blocking(move || scraper.look_between()).await;
             }
         });
         end.await;
-        merging.abort();
+        looking.abort();
         ending.cancel();
         while listening.join_next().await.is_some() {}
         if !connections.drain().await {

@@ -151,8 +151,19 @@ impl Scraper {
         self.merge_metrics.is_some()
     }
 
-    /// Between scrapes: regions that come and go are noted in the ledger. Those that go on living are not read.
-    pub(super) fn note_regions(&self) {
+    /// Between scrapes: deaths are counted while what tells their cause is there, and with `--merge` regions that come and go
+    /// are noted. Those that go on living are not read.
+    pub(super) fn look_between(&self) {
+        let regions = self.directories.scan().regions;
+        let crashed = regions.iter().filter(|reader| reader.verdict().is_ok_and(|verdict| verdict == Verdict::Crashed));
+        let crashed: Vec<RegionInfo> = crashed.filter_map(|reader| reader.info().ok()).collect();
+        self.deaths.glance(&self.directories, &crashed.iter().collect::<Vec<_>>());
+        if self.is_merging() {
+            self.note_regions();
+        }
+    }
+
+    fn note_regions(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let regions = self.directories.scan().regions.into_iter();
         let in_place = regions.filter_map(|reader| {

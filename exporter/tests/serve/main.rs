@@ -351,3 +351,29 @@ fn evidence_is_told_to_this_machine_only() {
     assert_eq!(everywhere.ask("GET", "/api/v1/regions/mc-0").0, 200);
     everywhere.end();
 }
+
+/// What a death leaves may be gone before anybody scrapes.
+#[test]
+fn a_death_is_counted_with_its_cause_though_nobody_scrapes() {
+    let (directory, recorder) = (folder(), folder());
+    let recorded = tachograph_exporter::recording::RecorderConfig::new(recorder.path().join("recorder"));
+    let ledger = recorded.directory.join("deaths.json");
+    let served = Served::start(Config { recorder: Some(recorded), ..config(directory.path()) });
+    let region = Region::builder("mc-0").dir(directory.path()).build().expect("a region");
+    let path = region.path().expect("it has a file").to_owned();
+    let living = std::fs::read(&path).expect("its bytes");
+    region.close();
+    std::fs::remove_file(&path).expect("the closed one goes");
+    // One whose lock is free and that was not closed, while its process runs on.
+    std::fs::write(&path, living).expect("room");
+    let start = std::time::Instant::now();
+    while !std::fs::read_to_string(&ledger).is_ok_and(|book| book.contains("\"exec\":1")) {
+        assert!(start.elapsed() < std::time::Duration::from_secs(30), "it is not counted");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::fs::remove_file(&path).expect("the evidence goes");
+    let body = served.get("/metrics");
+    assert!(body.contains("tacho_crashes_total{cause=\"exec\"} 1\n"), "{body}");
+    assert!(body.contains("tacho_crashes_total{cause=\"unseen\"} 0\n"), "{body}");
+    served.end();
+}
