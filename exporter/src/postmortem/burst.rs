@@ -1,6 +1,8 @@
 //! Bursts: the crashes of one name that follow each other within ten minutes. The archive keeps the first and the newest of
-//! each, and a count of those between (`archive/.<name>.bursts`). Reads times and that file; decides nothing.
+//! each, and a count of those between (`archive/.<name>.bursts`). Crashes of other names within seconds are told beside them.
+//! Reads times and that file; decides nothing.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -24,6 +26,56 @@ pub struct Burst {
     pub is_first: bool,
     /// Where the first one that is kept is, if the report is on another.
     pub first_path: Option<String>,
+}
+
+/// Crashes of whatever names that follow each other within this are told together, in nanoseconds: one may have brought
+/// down the others.
+const TOGETHER_NS: u64 = 10 * 1_000_000_000;
+
+/// Another region that crashed about the same time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Other {
+    /// Its name.
+    pub region: String,
+    /// Where it is.
+    pub path: String,
+    /// Its end, as well as it is known: seconds since the Unix epoch.
+    pub at_seconds: f64,
+    /// Of what, in a few words.
+    pub why: Option<String>,
+}
+
+/// The first of the crashes that belong with the newest: going back from it, those of a name that is among them within ten
+/// minutes, and those of any name within ten seconds.
+pub(crate) fn first_of_newest(crashes: &[RegionInfo]) -> Option<&RegionInfo> {
+    let mut sorted: Vec<&RegionInfo> = crashes.iter().collect();
+    sorted.sort_by_key(|crash| std::cmp::Reverse(crash.ended_ns()));
+    let mut first = *sorted.first()?;
+    let mut names: HashMap<&str, u64> = HashMap::new();
+    for crash in sorted {
+        let at_ns = crash.ended_ns();
+        let again = names.get(crash.name.as_str()).is_some_and(|next| next - at_ns <= APART_NS);
+        if again || first.ended_ns() - at_ns <= TOGETHER_NS {
+            first = crash;
+            names.insert(&crash.name, at_ns);
+        }
+    }
+    Some(first)
+}
+
+/// The crashes of other names that go together with this one, the first one first.
+pub(crate) fn others(region: &RegionInfo, crashes: &[RegionInfo]) -> Vec<Other> {
+    let mut sorted: Vec<&RegionInfo> = crashes.iter().collect();
+    sorted.sort_by_key(|crash| crash.ended_ns());
+    let mut together = sorted.chunk_by(|one, next| next.ended_ns() - one.ended_ns() <= TOGETHER_NS);
+    let group = together.find(|group| group.iter().any(|crash| crash.uuid == region.uuid)).unwrap_or_default();
+    let other = |crash: &&RegionInfo| Other {
+        region: crash.name.clone(),
+        path: crash.path.display().to_string(),
+        at_seconds: crash.ended_ns() as f64 / 1e9,
+        why: crash.why(),
+    };
+    group.iter().filter(|crash| crash.name != region.name).map(other).collect()
 }
 
 /// The region directory that a region belongs to.
@@ -96,6 +148,24 @@ mod tests {
             .map(|group| group.iter().map(|crash| crash.tick_realtime_ns / 60_000_000_000).collect())
             .collect();
         assert_eq!(minutes, [vec![0, 10, 14], vec![25]]);
+    }
+
+    fn named(name: &str, second: u64) -> RegionInfo {
+        let uuid = [name.len() as u8 ^ second as u8; 16];
+        RegionInfo { name: name.into(), tick_realtime_ns: second * 1_000_000_000, uuid, ..RegionInfo::default() }
+    }
+
+    #[test]
+    fn of_names_that_crash_together_the_first_one_is_the_first() {
+        let crashes = [named("c", 1_004), named("a", 1_000), named("b", 1_002), named("a", 700), named("d", 680)];
+        let first = first_of_newest(&crashes).unwrap();
+        assert_eq!((first.name.as_str(), first.tick_realtime_ns), ("a", 700_000_000_000), "its name crashed before");
+        let names = |region: &RegionInfo| -> Vec<String> {
+            others(region, &crashes).into_iter().map(|other| other.region).collect()
+        };
+        assert_eq!(names(&crashes[1]), ["b", "c"]);
+        assert_eq!(names(&crashes[0]), ["a", "b"]);
+        assert!(names(&crashes[3]).is_empty() && first_of_newest(&[]).is_none());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tachograph_layout::RegionState;
 use super::history::Found;
 use super::timeline::Parts;
 use super::{
-    Basis, Burst, DiedOf, Extreme, Headline, Known, List, MOST, Memory, Process, Report, Successor, Unfinished,
+    Basis, Burst, DiedOf, Extreme, Headline, Known, List, MOST, Memory, Other, Process, Report, Successor, Unfinished,
     UnfinishedState, burst, charts, death, history, inference, seconds, series_name,
 };
 use crate::cause::Cause;
@@ -59,7 +59,10 @@ impl Subject<'_> {
         let lives = if is_copy { Lives::default() } else { Lives::of(self.directories, region) };
         let seen_ns = last.filter(|last| last.alive).map_or(0, |last| last.at_ns);
         let end_ns = end_ns(region, &evidence, now, seen_ns);
-        let headline = headline(region, &died_of, end_ns, lives.crashes);
+        let mut headline = headline(region, &died_of, end_ns, lives.crashes);
+        if region.verdict == Verdict::Crashed && !is_copy {
+            headline.others = List::first(others(self.directories, region), MOST);
+        }
         let found = self.recorded.map(|recorded| history::read(recorded, end_ns));
         let unfinished = unfinished(&evidence, found.as_ref(), region.tick_period_ns);
         let successor = lives.successor.map(|next| successor(&next, end_ns));
@@ -150,8 +153,8 @@ impl Subject<'_> {
     }
 }
 
-/// The region to report on where none is named: the first crash that is kept of the newest burst. `None` where nothing
-/// crashed.
+/// The region to report on where none is named: the first crash that is kept of the newest burst, with those of other names
+/// that it may have brought down. `None` where nothing crashed.
 #[must_use]
 pub fn first_of_newest_burst(directories: &Directories) -> Option<Arc<RegionReader>> {
     let readers = directories.scan().regions.into_iter().chain(directories.archived(None).regions);
@@ -160,14 +163,19 @@ pub fn first_of_newest_burst(directories: &Directories) -> Option<Arc<RegionRead
         Some((reader, region))
     });
     let crashed: Vec<(Arc<RegionReader>, RegionInfo)> = crashed.collect();
-    let newest = crashed.iter().max_by_key(|(_, region)| region.last_sign_ns())?;
-    let same = crashed.iter().filter(|(_, region)| region.name == newest.1.name).map(|(_, region)| region.clone());
-    let group = burst::groups(same.collect()).pop()?;
-    let first = group.first()?;
+    let regions: Vec<RegionInfo> = crashed.iter().map(|(_, region)| region.clone()).collect();
+    let first = burst::first_of_newest(&regions)?;
     crashed
         .iter()
         .find(|(_, region)| region.uuid == first.uuid && region.path == first.path)
         .map(|(reader, _)| Arc::clone(reader))
+}
+
+/// Other regions of these directories that crashed about the same time.
+fn others(directories: &Directories, region: &RegionInfo) -> Vec<Other> {
+    let readers = directories.scan().regions.into_iter().chain(directories.archived(None).regions);
+    let crashed = readers.filter_map(|reader| reader.info().ok().filter(|region| region.verdict == Verdict::Crashed));
+    burst::others(region, &crashed.collect::<Vec<_>>())
 }
 
 /// What else there is of a region's name.
@@ -245,6 +253,7 @@ fn headline(region: &RegionInfo, died_of: &DiedOf, end_ns: u64, crashes: Vec<Reg
         at_seconds: seconds(end_ns),
         at_exactly: region.verdict.is_alive() || region.ended_exactly(),
         lived_seconds: seconds(end_ns.saturating_sub(region.created_realtime_ns)),
+        others: List::default(),
         burst: Burst::of(region, crashes).filter(|_| region.verdict == Verdict::Crashed),
     }
 }

@@ -32,7 +32,7 @@ pub fn page(report: &Report) -> String {
     let _ = write!(page.0, "<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\"/>");
     let _ = writeln!(page.0, "<title>{}</title><style>{STYLE}</style></head><body>", escaped(&title));
     page.element("h1", &title);
-    page.list(words::burst(report));
+    page.list(words::burst(report).into_iter().chain(words::others(report)));
     page.section("Died of", words::death(report));
     frames(report, &mut page);
     page.section(

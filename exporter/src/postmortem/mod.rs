@@ -28,7 +28,7 @@ use crate::evidence::{Activity, Fatal, Panic};
 use crate::recording::{MemoryFacts, ProcessFacts};
 use crate::verify::Finding;
 
-pub use burst::Burst;
+pub use burst::{Burst, Other};
 pub use charts::Chart;
 pub use frames::Frames;
 pub use gather::{Subject, first_of_newest_burst};
@@ -151,6 +151,8 @@ pub struct Headline {
     pub lived_seconds: f64,
     /// The crashes around it.
     pub burst: Option<Burst>,
+    /// Other regions that crashed within seconds of it.
+    pub others: List<Other>,
 }
 
 /// What it died of.

@@ -93,6 +93,9 @@ impl Report {
         if let Some(burst) = words::burst(self) {
             page.entry(&burst);
         }
+        if let Some(others) = words::others(self) {
+            page.entry(&others);
+        }
         page.entry(&format!("lived {}; read from {}", span(self.headline.lived_seconds), self.headline.path));
     }
 

@@ -1,7 +1,7 @@
 //! The report's sentences: one function a fact, for text and page alike. Decides nothing, and escapes nothing.
 
 use super::timeline::{said, who};
-use super::{Frames, Report, Unfinished, UnfinishedState, frames};
+use super::{Frames, List, Other, Report, Unfinished, UnfinishedState, frames};
 use crate::Verdict;
 use crate::cause::Cause;
 use crate::evidence::{ActivityState, Panic, Sender};
@@ -47,6 +47,24 @@ pub(crate) fn burst(report: &Report) -> Option<String> {
     let apart = span(burst.last_seconds - burst.first_seconds);
     Some(format!("one of {} crashes within {apart}; {place}", burst.deaths))
 }
+
+/// Other regions that crashed about the same time.
+pub(crate) fn others(report: &Report) -> Option<String> {
+    let List { entries, more } = &report.headline.others;
+    let one = |other: &Other| {
+        let why = other.why.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        let apart = other.at_seconds - report.headline.at_seconds;
+        let when = if apart < 0.0 { "before" } else { "after" };
+        format!("{}{why}, {} {when}", other.region, span(apart.abs()))
+    };
+    let told: Vec<String> = entries.iter().take(OTHERS).map(one).collect();
+    let more = more + entries.len().saturating_sub(OTHERS) as u64;
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    (!told.is_empty()).then(|| format!("crashed about the same time: {}{rest}", told.join("; ")))
+}
+
+/// Other regions that are named.
+const OTHERS: usize = 6;
 
 /// What it died of, in sentences.
 pub(crate) fn death(report: &Report) -> Vec<String> {

@@ -451,6 +451,29 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     let next = report.successor.as_ref().expect("it started again");
     assert_eq!(next.after_seconds, 299.0);
     assert!(report.to_string().contains("one of 3 crashes within 10m00s; this is the first"), "{report}");
+    // A later one takes two others with it: the first of the three is told, and names the others.
+    let ended = |name: &str, minute: u64, second: u64| {
+        let path = directory.path().join(format!("{name}.tacho"));
+        crash(name, minute, false);
+        let mut region = Region::full(name);
+        region.bytes = std::fs::read(&path).unwrap();
+        region.control(Control::TICK_REALTIME_NS, TICK.realtime_ns + (minute * 60 + second) * SECOND);
+        std::fs::write(&path, &region.bytes).unwrap();
+    };
+    ended("casc-b", 60, 3);
+    ended("casc-a", 60, 1);
+    ended("casc-c", 60, 5);
+    let first = first_of_newest_burst(&directories()).expect("a crash");
+    let report = Subject { reader: &first, directories: &found, recorded: None, known: None }.report().unwrap();
+    let text = report.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.starts_with("casc-a crashed at or shortly after "), "{text}");
+    assert!(
+        text.contains("crashed about the same time: casc-b (killed), 2.0s after; casc-c (killed), 4.0s after"),
+        "{text}"
+    );
+    for name in ["casc-a", "casc-b", "casc-c"] {
+        std::fs::remove_file(directory.path().join(format!("{name}.tacho"))).unwrap();
+    }
     // What the archive dropped between the first and the newest is counted by its own note.
     let line = format!("x {} 50 {}\n", TICK.realtime_ns + 40 * 60 * SECOND, TICK.realtime_ns + 30 * 60 * SECOND);
     std::fs::write(archive.join(".mc-0.bursts"), line).unwrap();

@@ -10,7 +10,7 @@ use super::Directories;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tacho postmortem                         the first crash of the newest burst
+  tacho postmortem                         the first crash of the newest burst, of any name
   tacho postmortem mc-0@crash              the newest crash of that name
   tacho postmortem mc-0                    of a living one: what would be said now
   tacho postmortem ./mc-0.case.tar.gz      a case: the region and its last minutes, from any machine
