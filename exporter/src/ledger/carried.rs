@@ -71,3 +71,6 @@ fn family(entry: &CarriedEntry<'_>) -> Option<Family> {
     }
     is_sound(&family).then_some(family)
 }
+
+#[cfg(test)]
+mod tests;

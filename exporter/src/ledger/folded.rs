@@ -281,4 +281,4 @@ fn fell(family: &Family, before: &[u64], now: &[u64]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

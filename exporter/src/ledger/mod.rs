@@ -17,6 +17,8 @@ mod file_tests;
 mod folded;
 mod gone;
 mod merge;
+#[cfg(test)]
+mod once_tests;
 mod picture;
 mod standing;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::carried;
 use super::folded::{Folded, settle, totals_of};
 use super::gone::Identity;
-use crate::{RegionReader, Snapshot, Verdict};
+use crate::{RegionReader, Snapshot};
 
 /// A region that counts by itself.
 #[derive(Debug)]
@@ -96,9 +96,12 @@ pub(super) fn identity(reader: &RegionReader) -> Identity {
     }
 }
 
-/// The values that a dead region ended with; `None` of one that lives, is a copy, or can't be read.
+/// The values that a dead region ended with; `None` of one that lives, or can't be read. One that lost its lock with its file
+/// is dead to whoever reads it.
 pub(super) fn last_values(reader: &RegionReader) -> Option<Snapshot> {
     let snapshot = reader.snapshot().ok()?;
-    let dead = !snapshot.region.verdict.is_alive() && snapshot.region.verdict != Verdict::Copy;
-    dead.then_some(snapshot)
+    (!snapshot.region.verdict.is_alive()).then_some(snapshot)
 }
+
+#[cfg(test)]
+mod tests;

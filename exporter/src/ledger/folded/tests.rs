@@ -4,12 +4,12 @@ use super::*;
 use crate::Number;
 use crate::ledger::gone::Identity;
 
-fn counter() -> Family {
+pub(in crate::ledger) fn counter() -> Family {
     Family { label_names: vec!["a".into()], ..Family::new("app_x_total", "Some", Kind::Counter, Number::U64) }
 }
 
 /// A picture of one family with these series.
-fn picture(family: &Family, all: &[(&str, &[u64])]) -> Arc<Snapshot> {
+pub(in crate::ledger) fn picture(family: &Family, all: &[(&str, &[u64])]) -> Arc<Snapshot> {
     let (mut schema, mut lane) = (Schema::default(), Vec::new());
     for (labels, cells) in all {
         schema.series.push(total(0, (*labels).to_owned(), 5, lane.len(), cells.len()));
@@ -24,7 +24,7 @@ fn later(picture: &Snapshot, lane: &[u64]) -> Arc<Snapshot> {
     Arc::new(Snapshot { lane: lane.to_vec(), ..picture.clone() })
 }
 
-fn shown(folded: &mut Folded) -> Vec<(String, Vec<u64>)> {
+pub(in crate::ledger) fn shown(folded: &mut Folded) -> Vec<(String, Vec<u64>)> {
     let picture = folded.picture();
     let series = picture.schema.series.iter();
     series.map(|one| (one.labels.clone(), picture.lane[one.cell as usize..][..one.cells as usize].to_vec())).collect()
@@ -84,7 +84,7 @@ fn the_set_is_bounded_and_says_what_found_no_room() {
     assert_eq!(folded.picture().lane[0], 2, "those that are there go on");
 }
 
-fn region(number: u64, restarts: u64) -> Identity {
+pub(in crate::ledger) fn region(number: u64, restarts: u64) -> Identity {
     let uuid = u128::from(number).to_le_bytes();
     Identity { uuid, name: "mc".into(), lineage_ns: number, restarts, created_ns: 1_000 + number }
 }

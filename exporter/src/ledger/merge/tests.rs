@@ -91,6 +91,14 @@ fn gauges_become_what_their_family_declares() {
         let three = [&floats([5.5])[..], &floats([-4.5]), &floats([0.5])];
         assert_eq!(of_three(&declared(Number::F64), three), floats([real]), "{aggregation:?}");
     }
+    // The first one is no more than the others are: no 0 stands before it.
+    for (aggregation, sign) in [(Aggregation::Min, 1), (Aggregation::Max, -1)] {
+        let declared = |number| Family { aggregation, ..family(Kind::Gauge, number) };
+        let whole = [5, 4, 7].map(|value: i64| [(sign * value).cast_unsigned()]);
+        assert_eq!(of_three(&declared(Number::I64), whole.each_ref().map(|cell| &cell[..])), whole[1]);
+        let real = [5.5, 4.5, 7.5].map(|value| floats([sign as f64 * value]));
+        assert_eq!(of_three(&declared(Number::F64), real.each_ref().map(|cell| &cell[..])), real[1]);
+    }
     let end = i64::MAX.cast_unsigned();
     assert_eq!(of_three(&family(Kind::Gauge, Number::I64), [&[end], &[end], &[0]]), [end]);
 }
@@ -176,6 +184,14 @@ fn of_two_shapes_the_one_that_the_folded_have_stands_so_that_no_total_begins_ane
         "nobody has the old one any more"
     );
     assert_eq!(stands(&[folded(&old)]), (1.0, 5));
+    assert_eq!(stands(&[living("a", &old), living("b", &new), folded(&old)]), (1.0, 6), "both say the same");
+    // Where the folded have both, or neither, the older one of the living.
+    for gone in [&[folded(&old), folded(&new)][..], &[folded(&new), folded(&old)], &[]] {
+        for (older, younger) in [(&old, &new), (&new, &old)] {
+            let all = [&[living("a", older), living("b", younger)], gone].concat();
+            assert_eq!(stands(&all).0, older.bounds[1], "{} are gone", gone.len());
+        }
+    }
 }
 
 #[test]
@@ -209,4 +225,35 @@ fn series_meet_by_their_labels_and_not_by_their_place() {
     let shown: Vec<(&str, u64)> =
         sum.schema.series.iter().map(|one| (one.labels.as_str(), sum.lane[one.cell as usize])).collect();
     assert_eq!(shown, [("a=\"1\"", 2), ("a=\"2\"", 25), ("a=\"3\"", 308), ("a=\"4\"", 4)]);
+}
+
+#[test]
+fn series_side_by_side_add_up_each_by_itself_whatever_their_kind() {
+    type Two = [Vec<u64>; 2];
+    let real = |value: f64| value.to_bits();
+    let states = Family { states: vec!["a".into(), "b".into()], ..family(Kind::StateSet, Number::U64) };
+    let whole = |kind, number| family(kind, number);
+    let cases: [(Family, Two, Two); 8] = [
+        (whole(Kind::Counter, Number::U64), [vec![1], vec![2]], [vec![2], vec![4]]),
+        (whole(Kind::Counter, Number::F64), [vec![real(0.5)], vec![real(0.25)]], [vec![real(1.0)], vec![real(0.5)]]),
+        (whole(Kind::UpDownCounter, Number::I64), [vec![5, 1], vec![7, 2]], [vec![10, 2], vec![14, 4]]),
+        (whole(Kind::Gauge, Number::I64), [vec![3], vec![4]], [vec![6], vec![8]]),
+        (states, [vec![1], vec![2]], [vec![1], vec![2]]),
+        (
+            whole(Kind::WatermarkMax, Number::U64),
+            [vec![4, 9, 10, 100], vec![5, 8, 20, 200]],
+            [vec![4, 9, 10, 100], vec![5, 8, 20, 200]],
+        ),
+        (histogram(&[1.0], Number::U64), [vec![1, 2, 3], vec![4, 5, 6]], [vec![2, 4, 6], vec![8, 10, 12]]),
+        (
+            histogram(&[1.0], Number::F64),
+            [vec![1, 2, real(0.5)], vec![4, 5, real(1.5)]],
+            [vec![2, 4, real(1.0)], vec![8, 10, real(3.0)]],
+        ),
+    ];
+    for (family, [one, two], wanted) in cases {
+        let part = |name| several(name, family.clone(), &[("a=\"1\"", &one), ("a=\"2\"", &two)]);
+        let (sum, _) = sum(&[part("a"), part("b")]);
+        assert_eq!([sum.lane, sum.shared].concat(), wanted.concat(), "{:?} {:?}", family.kind, family.number);
+    }
 }
