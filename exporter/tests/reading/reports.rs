@@ -510,6 +510,27 @@ fn a_case_tells_how_it_ended_and_its_copy_need_not() {
 }
 
 #[test]
+fn the_end_is_the_moment_that_was_noted() {
+    let after_tick = |nanos: u64| TICK.realtime_ns + nanos;
+    for state in [RegionState::Closed, RegionState::Exited, RegionState::Unwound] {
+        let mut region = Region::full("mc-0");
+        region.control(Control::TICK_REALTIME_NS, TICK.realtime_ns);
+        region.control(Control::TICK_MONOTONIC_NS, TICK.monotonic_ns);
+        region.control(Control::STATE, state.to_wire());
+        region.control(Control::STATE_REALTIME_NS, after_tick(456_000_000));
+        let report = report(&region);
+        assert_eq!(report.headline.at_seconds, after_tick(456_000_000) as f64 / 1e9, "{report}");
+        assert!(report.headline.at_exactly && !report.to_string().contains("or shortly after"), "{report}");
+        assert!(report.timeline.entries.iter().all(|line| line.from_end_seconds <= 0.0), "{report}");
+    }
+    // A fatal signal has its own time, by which `ls` goes, too.
+    let directory = directory();
+    lock_file(directory.path(), "mc-0");
+    let region = RegionReader::open(&aborted().write(directory.path())).unwrap().info().unwrap();
+    assert!(region.fatal_realtime_ns > 0 && region.fatal_realtime_ns == region.ended_ns(), "{region:?}");
+}
+
+#[test]
 fn a_case_of_a_hung_writer_says_which_promise_was_broken_and_since_when() {
     let mut hung = Region::full("mc-0");
     let now = tachograph_exporter::json::Now::read();
