@@ -1,9 +1,9 @@
 //! Numbers as Prometheus' own encoders write them: the shortest digits that read back to the same bits, in the form
 //! of Go's `strconv.FormatFloat(v, 'g', -1, 64)`.
 //!
-//! Called by the text renderer for every value and by the plan for every `le`. Numbers are written into a place of
-//! [`WIDTH`] bytes; nothing here allocates apart from the growth of a buffer that is appended to. One form for all formats, so that `le` never changes when a scraper changes
-//! the format it asks for.
+//! Called by the text renderer for every value and by the plan for every `le`. Numbers are written into a place of a fixed
+//! length; nothing here allocates apart from the growth of a buffer that is appended to. One form for all formats, so that
+//! `le` never changes when a scraper changes the format it asks for.
 
 /// Bytes that any number fits in, with some to spare.
 pub(crate) const WIDTH: usize = 32;

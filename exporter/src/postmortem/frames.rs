@@ -78,7 +78,8 @@ impl Frames {
         let runs: Vec<&[Frame]> = frames.chunk_by(|one, next| one.address == next.address).collect();
         let mut words = Vec::new();
         if runtime > 0 {
-            words.push(format!("({runtime} frames of the panic itself)"));
+            let frames = if runtime == 1 { "frame" } else { "frames" };
+            words.push(format!("({runtime} {frames} of the panic itself)"));
         }
         for run in runs.iter().take(most) {
             let Some(frame) = run.first() else { continue };
