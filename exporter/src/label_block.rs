@@ -55,6 +55,37 @@ pub(crate) fn pairs(block: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// Whether a block is one, whatever its family: label names, none twice, each with a properly escaped value.
+#[cfg(feature = "server")]
+pub(crate) fn is_block(block: &str) -> bool {
+    let (mut rest, mut names) = (block, std::collections::HashSet::new());
+    loop {
+        let Some((name, value)) = rest.split_once("=\"") else { return block.is_empty() };
+        let Some(len) = value_len(value.as_bytes()) else { return false };
+        if !is_label_name(name) || !names.insert(name) {
+            return false;
+        }
+        rest = match value.get(len + 1..) {
+            None | Some("") => return true,
+            Some(more) => more.strip_prefix(',').unwrap_or_default(),
+        };
+    }
+}
+
+/// A checked block with its labels by name and without empty ones, which are none: regions may have declared them in
+/// different orders, or more of them, and the set is the same.
+#[cfg(feature = "server")]
+pub(crate) fn sorted(block: &str) -> Cow<'_, str> {
+    let all = || pairs(block);
+    if all().is_sorted() && all().all(|(_, value)| !value.is_empty()) {
+        return Cow::Borrowed(block);
+    }
+    let mut pairs: Vec<_> = all().filter(|(_, value)| !value.is_empty()).collect();
+    pairs.sort_unstable();
+    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+    Cow::Owned(pairs.join(","))
+}
+
 /// The value of a label, as it stands.
 pub(crate) fn value<'a>(block: &'a str, name: &str) -> Option<&'a str> {
     pairs(block).find(|(found, _)| *found == name).map(|(_, value)| value)
@@ -135,6 +166,42 @@ mod tests {
             "a=\"\n\",b=\"y\"",
         ] {
             assert!(check(bad, &names).is_err(), "{bad:?}");
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_block_of_any_family_is_taken_only_whole_escaped_and_with_each_name_once() {
+        for good in ["", OVERFLOW, r#"b="y",a="x""#, r#"a="\\\"\n",b="ü},=""#, r#"a="""#] {
+            assert!(is_block(good), "{good}");
+        }
+        for bad in [
+            "a",
+            r#"a="x"#,
+            r#"a="x","#,
+            r#"a="x",,b="y""#,
+            r#",a="x""#,
+            r#"a="x"b="y""#,
+            r#"a="x",a="y""#,
+            r#"a="x"} 1"#,
+            r#"le="1""#,
+            r#"a="\t""#,
+            "a=\"\n\"",
+        ] {
+            assert!(!is_block(bad), "{bad:?}");
+        }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_set_of_labels_is_one_in_whichever_order_they_are_and_with_empty_ones_or_without() {
+        for (block, wanted) in [
+            (r#"b="1,\"",a="2""#, r#"a="2",b="1,\"""#),
+            (r#"a="2",b="""#, r#"a="2""#),
+            (r#"a="""#, ""),
+            (r#"a="2",b="1""#, r#"a="2",b="1""#),
+        ] {
+            assert_eq!(sorted(block), wanted);
         }
     }
 }

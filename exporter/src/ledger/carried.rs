@@ -15,24 +15,36 @@ use crate::schema::{Family, Schema};
 use crate::snapshot::cells_of;
 use crate::{RegionInfo, Snapshot, label_block};
 
+/// What a region shows, and what it carries on beside. The words of the section are read first: a total that is taken between
+/// the two would be in neither else, and would count twice once it is shown.
+pub(super) fn beside(
+    words: impl FnOnce() -> Vec<u64>,
+    shown: impl FnOnce() -> Arc<Snapshot>,
+) -> (Arc<Snapshot>, Option<Snapshot>) {
+    let words = words();
+    let shown = shown();
+    let carried = picture(&words, &shown);
+    (shown, carried)
+}
+
 /// The totals in these words of the section that the snapshot does not show.
-pub(crate) fn picture(words: &[u64], shown: &Snapshot) -> Option<Snapshot> {
+fn picture(words: &[u64], shown: &Snapshot) -> Option<Snapshot> {
     let there: HashSet<(String, &str)> = shown
         .schema
         .families
         .iter()
         .flat_map(|family| {
             let all = shown.schema.series.get(family.series.clone()).unwrap_or_default();
-            all.iter().map(move |series| (shape(family), series.labels.as_str()))
+            all.iter().map(move |series| (likeness(family), series.labels.as_str()))
         })
         .collect();
     let (mut schema, mut lane) = (Schema::default(), Vec::new());
     for entry in carried_entries(words).map_while(Result::ok) {
         let Some(mut family) = family(&entry) else { continue };
         let (index, start, cells, key) =
-            (schema.families.len(), schema.series.len(), cells_of(&family), shape(&family));
+            (schema.families.len(), schema.series.len(), cells_of(&family), likeness(&family));
         for set in &entry.series {
-            let sound = label_block::check(set.labels, &family.label_names).is_ok() && set.cells.len() == cells;
+            let sound = label_block::is_block(set.labels) && set.cells.len() == cells;
             if set.record.taken == 0 && sound && !there.contains(&(key.clone(), set.labels)) {
                 let created = set.record.created_realtime_ns;
                 schema.series.push(total(index, set.labels.to_owned(), created, lane.len(), cells));
@@ -48,6 +60,12 @@ pub(crate) fn picture(words: &[u64], shown: &Snapshot) -> Option<Snapshot> {
         return None;
     }
     Snapshot::from_parts(RegionInfo::default(), Arc::new(schema), lane, Vec::new()).ok()
+}
+
+/// What must be the same for a total to be taken: beside the shape the label names, in their order. An overflow series has the
+/// same label block under any.
+fn likeness(family: &Family) -> String {
+    format!("{}|{}", shape(family), family.label_names.join(","))
 }
 
 /// The family as a region that registered it would show it, but for HELP and unit, which are not carried.

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use proptest::prelude::*;
 
 use super::content::Content;
+use super::durable::MOST_UNREADABLE;
 use super::tests::{Folders, NAME, served};
 use super::*;
 use tachograph::OnExisting;

@@ -3,12 +3,15 @@
 //! Called by `ledger/mod.rs`. Counters and histograms only: levels die with their region. The set is bounded in series. It
 //! knows what changed since it was last written, so that a death costs what died, and not what is gone already.
 
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::gone::{Gone, Identity};
 use super::merge::{combine, shape};
 use super::picture::{identity, picture, put_identity, put_picture};
+use crate::label_block::sorted;
 use crate::recording::wire::{Cursor, Malformed, put};
 use crate::schema::{Family, Kind, Schema, Series};
 use crate::snapshot::cells_of;
@@ -26,7 +29,7 @@ pub(crate) const fn is_total(kind: Kind) -> bool {
 #[derive(Debug)]
 struct Totals {
     family: Family,
-    /// By label block.
+    /// By label block, its labels by name: a build may name them in another order than the one before.
     sets: BTreeMap<String, Set>,
     /// Label blocks of those that changed since they were last written.
     changed: Vec<String>,
@@ -88,7 +91,8 @@ impl Folded {
         for (series, picture) in all {
             let at = series.cell as usize;
             let Some(from) = picture.lane.get(at..at.saturating_add(cells)) else { continue };
-            if !totals.sets.contains_key(&series.labels) {
+            let labels = sorted(&series.labels);
+            if !totals.sets.contains_key(labels.as_ref()) {
                 if self.series >= MOST_SERIES {
                     self.left_out = self.left_out.saturating_add(1);
                     continue;
@@ -96,15 +100,15 @@ impl Folded {
                 self.series += 1;
                 self.schema = None;
                 let new = Set { created: series.created_realtime_ns, cells: vec![0; cells], changed: false };
-                totals.sets.insert(series.labels.clone(), new);
+                totals.sets.insert(labels.clone().into_owned(), new);
             }
-            let Some(set) = totals.sets.get_mut(&series.labels) else { continue };
+            let Some(set) = totals.sets.get_mut(labels.as_ref()) else { continue };
             if series.created_realtime_ns < set.created {
                 set.created = series.created_realtime_ns;
                 self.schema = None;
             }
             if !std::mem::replace(&mut set.changed, true) {
-                totals.changed.push(series.labels.clone());
+                totals.changed.push(labels.into_owned());
             }
             put(family, from, &mut set.cells);
         }
@@ -233,26 +237,20 @@ pub(crate) fn totals_of(picture: &Snapshot) -> Snapshot {
 pub(crate) fn settle(folded: &mut Folded, before: &[Arc<Snapshot>], now: &[Arc<Snapshot>]) {
     let same = before.len() == now.len()
         && before.iter().zip(now).all(|(before, now)| Arc::ptr_eq(&before.schema, &now.schema));
-    // The cells of each series that is shown now, by the shape of its family and its labels.
-    let mut shown: HashMap<String, HashMap<&str, &[u64]>> = HashMap::new();
-    if !same {
-        for picture in now {
-            for (family, all) in families(picture) {
-                let into = shown.entry(shape(family)).or_default();
-                into.extend(all.iter().filter_map(|one| Some((one.labels.as_str(), cells(picture, family, one)?))));
-            }
-        }
-    }
+    let (was, shown) = if same { Default::default() } else { (sums(before), sums(now)) };
     for (index, picture) in before.iter().enumerate() {
         for (family, all) in families(picture) {
             let now = now.get(index).filter(|_| same);
-            let shown = if same { None } else { shown.get(&shape(family)) };
+            let shape = if same { String::new() } else { shape(family) };
+            let (was, shown) = (was.get(&shape), shown.get(&shape));
             let mut lost = all.iter().filter(|series| {
-                let Some(before) = cells(picture, family, series) else { return false };
-                let now = match now {
-                    Some(now) => cells(now, family, series),
-                    None => shown.and_then(|shown| shown.get(series.labels.as_str()).copied()),
+                let (before, now) = if let Some(now) = now {
+                    (cells(picture, family, series), cells(now, family, series))
+                } else {
+                    let labels = sorted(&series.labels);
+                    (of(was, &labels), of(shown, &labels))
                 };
+                let Some(before) = before else { return false };
                 now.is_none_or(|now| fell(family, before, now))
             });
             if let Some(first) = lost.next() {
@@ -261,6 +259,32 @@ pub(crate) fn settle(folded: &mut Folded, before: &[Arc<Snapshot>], now: &[Arc<S
             }
         }
     }
+}
+
+/// Cells by label set.
+type Sets<'a> = HashMap<Cow<'a, str>, Cow<'a, [u64]>>;
+
+/// What pictures show together, by the shape of a family and the label set: one set may stand in two of them, with its labels
+/// in two orders.
+fn sums(pictures: &[Arc<Snapshot>]) -> HashMap<String, Sets<'_>> {
+    let mut sums: HashMap<String, Sets<'_>> = HashMap::new();
+    for picture in pictures {
+        for (family, all) in families(picture) {
+            let sets = sums.entry(shape(family)).or_default();
+            for series in all {
+                let Some(from) = cells(picture, family, series) else { continue };
+                match sets.entry(sorted(&series.labels)) {
+                    Entry::Vacant(new) => _ = new.insert(Cow::Borrowed(from)),
+                    Entry::Occupied(mut there) => combine(family, false, from, there.get_mut().to_mut()),
+                }
+            }
+        }
+    }
+    sums
+}
+
+fn of<'a>(sets: Option<&'a Sets<'_>>, labels: &str) -> Option<&'a [u64]> {
+    sets?.get(labels).map(AsRef::as_ref)
 }
 
 /// The cells of a series of totals.

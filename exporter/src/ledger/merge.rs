@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::label_block;
+use crate::label_block::sorted;
 use crate::schema::{Aggregation, Family, Kind, Number, Schema};
 use crate::snapshot::cells_of;
 use crate::{PartsError, RegionInfo, Snapshot};
@@ -98,7 +98,7 @@ impl Merge {
                 }
                 for place in family.series.clone() {
                     let Some(one) = schema.series.get(place) else { continue };
-                    let labels = sorted(&one.labels);
+                    let labels = sorted(&one.labels).into_owned();
                     let here = *known[at].entry(labels.clone()).or_insert_with(|| {
                         series[at].push(crate::Series {
                             family: at,
@@ -186,19 +186,6 @@ impl Merge {
         let region = RegionInfo { name: "merged".into(), ..RegionInfo::default() };
         Snapshot::from_parts(region, Arc::clone(&self.schema), lane, shared)
     }
-}
-
-/// A label block with its labels by name and without empty ones, which are none: parts may have declared them in different
-/// orders, or more of them, and the set is the same.
-fn sorted(block: &str) -> String {
-    let all: Vec<(&str, &str)> = label_block::pairs(block).collect();
-    if all.is_sorted() && all.iter().all(|(_, value)| !value.is_empty()) {
-        return block.to_owned();
-    }
-    let mut pairs: Vec<_> = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-    pairs.sort_unstable();
-    let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-    pairs.join(",")
 }
 
 /// What a family says of itself that the one it is added to says otherwise. What is carried on says nothing.

@@ -50,15 +50,12 @@ impl Standing {
         }
     }
 
-    /// What it carries on beside what it shows. That is read first, and then the snapshot anew: a total that its process
-    /// registers meanwhile would be in neither else, and would count twice once it is shown.
+    /// What it carries on beside what it shows, which is read anew for that.
     fn with_carried(&self, snapshot: Arc<Snapshot>) -> (Arc<Snapshot>, Option<Arc<Snapshot>>) {
         let adopts = |reader: &&Arc<RegionReader>| reader.predecessor_uuid() != [0; 16];
         let Some(reader) = self.reader.as_ref().filter(adopts) else { return (snapshot, None) };
-        let words = reader.carried();
-        let snapshot = reader.snapshot().map_or(snapshot, Arc::new);
-        let carried = carried::picture(&words, &snapshot).map(Arc::new);
-        (snapshot, carried)
+        let (snapshot, carried) = carried::beside(|| reader.carried(), || reader.snapshot().map_or(snapshot, Arc::new));
+        (snapshot, carried.map(Arc::new))
     }
 
     /// It is not in its place any more: shows its last values, as far as they can be had.

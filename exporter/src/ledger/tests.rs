@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tachograph::{Buckets, Counter, Desc, OnExisting, OpenFamily, OpenRules, Region};
+use tachograph::{Buckets, Counter, OnExisting, Region};
 
 use super::*;
 use crate::Value;
@@ -121,42 +121,6 @@ fn living_and_dead_add_up_and_levels_die_with_their_region() {
     assert_eq!(all(&mut exporter), [18, 8, 3]);
     assert_eq!(all(&mut folders.exporter()), [18, 8, 3]);
     drop((b, again));
-}
-
-#[test]
-fn a_label_set_is_one_series_in_whichever_order_its_labels_are_and_keeps_its_place() {
-    let folders = Folders::new();
-    let mut exporter = folders.exporter();
-    let shown = |exporter: &mut Exporter| -> Vec<(String, u64)> {
-        let sum = exporter.scrape();
-        let of = |index: usize| match sum.value(index) {
-            Value::U64(value) => (sum.schema.series[index].labels.clone(), value),
-            other => panic!("{other:?}"),
-        };
-        (0..sum.schema.series.len()).map(of).collect()
-    };
-    let start = |name: &str, labels: [&str; 2], sets: &[[&str; 2]]| {
-        let region = folders.region(name, OnExisting::Archive);
-        let family: OpenFamily<Counter, 2> =
-            region.open_family(Desc::new(NAME, "Requests served"), labels, OpenRules::new(4)).unwrap();
-        let leases: Vec<_> = sets.iter().map(|set| family.with(*set)).collect();
-        leases.iter().for_each(tachograph::Lease::<Counter>::inc);
-        (region, leases)
-    };
-    let first = start("first", ["b", "a"], &[["2", "9"], ["1", "1"]]);
-    // An empty label is none.
-    let _second = start("second", ["a", "b"], &[["1", "1"], ["9", "2"], ["0", "0"], ["", ""]]);
-    let third = folders.region("third", OnExisting::Archive);
-    served(&third).add(5);
-    let block = |a: &str, b: &str| format!("a=\"{a}\",b=\"{b}\"");
-    let all = [(String::new(), 6), (block("0", "0"), 1), (block("1", "1"), 2), (block("9", "2"), 2)];
-    assert_eq!(shown(&mut exporter), all);
-    // What is folded is still the same series, where it was.
-    drop(first);
-    let _again = start("first", ["b", "a"], &[["1", "1"]]);
-    let all = [(String::new(), 6), (block("0", "0"), 1), (block("1", "1"), 3), (block("9", "2"), 2)];
-    assert_eq!(shown(&mut exporter), all);
-    assert_eq!(shown(&mut folders.exporter()), all);
 }
 
 #[test]

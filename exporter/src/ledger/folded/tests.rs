@@ -136,3 +136,26 @@ fn only_what_changed_is_written_again() {
     assert_eq!(shown(&mut read), shown(&mut folded));
     assert_eq!((read.regions.all(), read.regions.count), (folded.regions.all(), 2));
 }
+
+#[test]
+fn a_label_set_is_folded_once_and_settled_in_whichever_order_its_labels_are() {
+    let family = |names: &[&str]| Family { label_names: names.iter().map(|&name| name.into()).collect(), ..counter() };
+    let old = |value| picture(&family(&["b", "a"]), &[("b=\"2\",a=\"1\"", &[value])]);
+    let new = |value| picture(&family(&["a", "b", "c"]), &[("a=\"1\",b=\"2\",c=\"\"", &[value])]);
+    let one = |value: u64| vec![("a=\"1\",b=\"2\"".to_owned(), vec![value])];
+    assert_eq!(settled(&old(7), &new(8)), []);
+    assert_eq!(settled(&old(7), &new(3)), one(7), "it began anew");
+    let mut folded = Folded::default();
+    settle(&mut folded, &[old(7)], &[new(3), old(7)]);
+    assert_eq!(shown(&mut folded), [], "the heir registered it in another order, and carries what there was");
+    settle(&mut folded, &[new(3), old(7)], &[old(10)]);
+    assert_eq!(shown(&mut folded), [], "and the next one had both");
+    settle(&mut folded, &[new(3), old(7)], &[old(9)]);
+    assert_eq!(shown(&mut folded), one(10));
+    folded.add(&new(5));
+    assert_eq!(shown(&mut folded), one(15));
+    let (mut whole, mut read) = (Vec::new(), Folded::default());
+    folded.put_whole(&mut whole);
+    read.read(&mut Cursor::new(&whole)).unwrap();
+    assert_eq!(shown(&mut read), one(15));
+}

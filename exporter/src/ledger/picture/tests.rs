@@ -35,3 +35,15 @@ proptest! {
         let _ = picture(&mut Cursor::new(&bytes));
     }
 }
+
+#[test]
+fn no_label_block_is_read_that_could_break_a_line() {
+    use crate::ledger::folded::tests::{counter, picture as of};
+    for (labels, sound) in
+        [("", true), ("a=\"1\"", true), ("a=\"1\"} 1\nb", false), ("a=\"1\",a=\"2\"", false), ("a", false)]
+    {
+        let mut out = Vec::new();
+        put_picture(&mut out, &of(&counter(), &[(labels, &[7])]));
+        assert_eq!(picture(&mut Cursor::new(&out)).is_ok(), sound, "{labels:?}");
+    }
+}
