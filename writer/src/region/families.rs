@@ -182,8 +182,8 @@ impl Region {
     /// # Errors
     /// As [`Region::counter`]; also where the budget does not fit into the region, or a label is named `overflow`.
     ///
-    /// A member of a group says the same by `#[metric(labels = ["peer"], budget = 100)]`, and [`Builder::fit`] makes the
-    /// room; see [`derive@Metrics`].
+    /// A member of a group says the same by `#[metric(labels = ["peer"], budget = 100)]`, and
+    /// [`Builder::fit`](crate::Builder::fit) makes the room; see [`derive@Metrics`].
     ///
     /// ```
     /// use tachograph::{Counter, Desc, OpenFamily, OpenRules, Region};
