@@ -172,8 +172,12 @@ impl Snapshot {
             Kind::StateSet => Value::States(word(&self.shared, cell)),
             Kind::WatermarkMax | Kind::WatermarkMin => {
                 let highest = word(&self.lane, cell).max(word(&self.lane, cell.wrapping_add(1)));
-                // Without a record in either window there is no extreme, and no number that is none is one.
-                extreme(family, highest).unwrap_or(Value::F64(f64::NAN))
+                match extreme(family, highest) {
+                    Some(value) => value,
+                    None if family.kind == Kind::WatermarkMin => Value::F64(f64::NAN),
+                    None if family.number == Number::F64 => Value::F64(0.0),
+                    None => scalar_i64(family, 0),
+                }
             }
             Kind::Info => Value::Info,
         }

@@ -183,7 +183,7 @@ app_mode{tacho_region="mc-0",app_mode="idle"} 0
 app_mode{tacho_region="mc-0",app_mode="bu\"sy\\"} 1
 # HELP app_peak Highest.
 # TYPE app_peak gauge
-app_peak{tacho_region="mc-0"} NaN
+app_peak{tacho_region="mc-0"} 0
 # HELP app_ratio Ratio.
 # TYPE app_ratio gauge
 app_ratio{tacho_region="mc-0"} +Inf
@@ -252,7 +252,7 @@ app_mode{tacho_region="mc-0",app_mode="idle"} 0
 app_mode{tacho_region="mc-0",app_mode="bu\"sy\\"} 1
 # TYPE app_peak gauge
 # HELP app_peak Highest.
-app_peak{tacho_region="mc-0"} NaN
+app_peak{tacho_region="mc-0"} 0
 # TYPE app_ratio gauge
 # HELP app_ratio Ratio.
 app_ratio{tacho_region="mc-0"} +Inf
@@ -576,7 +576,7 @@ fn the_table_and_json_show_the_same_values() {
     assert_eq!(family("app_served_total")["series"][0]["labels"]["kind"], "a");
     assert_eq!(family("app_ratio")["series"][0]["value"], "+Inf");
     assert!(family("app_low")["series"][0]["value"].is_null());
-    assert!(family("app_peak")["series"][0]["value"].is_null());
+    assert_eq!(family("app_peak")["series"][0]["value"], 0);
     assert_eq!(family("app_mode")["series"][0]["states"]["idle"], false);
     assert_eq!(family("app_wait_seconds")["series"][0]["count"], 4);
     assert_eq!(family("app_wait_seconds")["series"][0]["buckets"][3]["upper"], "+Inf");

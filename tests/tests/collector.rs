@@ -85,6 +85,7 @@ fn steady(mut samples: BTreeMap<String, String>) -> BTreeMap<String, String> {
         "tacho_crashes",
         "tacho_actors",
         "tacho_region_heartbeat",
+        "tacho_region_crashes",
         "own_",
     ];
     samples.retain(|series, _| !not.iter().any(|prefix| series.starts_with(prefix)));

@@ -153,8 +153,8 @@ watermark! {
     /// The largest of the values recorded: `WatermarkMax<i64>` or `WatermarkMax<f64>`.
     ///
     /// Two windows of 60 s take turns; what is shown is the larger of the current one and the one before, so that no
-    /// peak of the last 60 s is missed (one of up to 120 s ago may still show). Where both are empty a reader sees NaN, which
-    /// Prometheus shows as a gap in a graph and takes for no alert: no number stands for "nothing was recorded". Beside them
+    /// peak of the last 60 s is missed (one of up to 120 s ago may still show). Where both are empty a reader sees 0, as of a
+    /// peak that nothing reached: for values that may be negative take a gauge beside it, or [`WatermarkMin`]. Beside them
     /// stands the largest since the start, with its time to the second. `i64::MIN` is recorded as its neighbour; NaN is
     /// dropped, and the region counts it as a dropped observation.
     ///

@@ -145,7 +145,8 @@ impl Subject<'_> {
             panics_lost: panics.lost,
             actors_untold: evidence.activities.overflows,
             left_out,
-            anything_recorded: panics.seen + notes.written > 0
+            anything_recorded: panics.seen > 0
+                || notes.written > 0
                 || !evidence.activities.actors.is_empty()
                 || evidence.fatal.is_some(),
             problems,

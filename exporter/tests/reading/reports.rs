@@ -298,9 +298,10 @@ fn frames_of_a_survived_panic_are_shown_and_not_said_to_be_missing() {
         text.contains("FRAMES\n  none of its end were recorded; those of panics that it survived stand below\n"),
         "{text}"
     );
-    let frames = "\n    frames (1 frames of the panic itself) 0x200\n  to name those:\n    addr2line -e /opt/mc -f -C -i 0x1ff\n";
+    let frames =
+        "\n    frames (1 frame of the panic itself) 0x200\n  to name those:\n    addr2line -e /opt/mc -f -C -i 0x1ff\n";
     assert!(text.contains(frames), "{text}");
-    assert!(page(&report).contains("frames (1 frames of the panic itself) 0x200"));
+    assert!(page(&report).contains("frames (1 frame of the panic itself) 0x200"));
 }
 
 #[test]
