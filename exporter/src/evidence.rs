@@ -336,6 +336,8 @@ pub struct Fatal {
     /// Stack pointer.
     #[serde(serialize_with = "hex")]
     pub stack: u64,
+    /// Whether the thread had a panic that it was not over with; `None` where the writer does not tell.
+    pub panicking: Option<bool>,
     /// Who.
     #[serde(flatten)]
     pub by: Culprit,

@@ -68,14 +68,16 @@ pub struct FatalRecord {
     pub sender_uid: u32,
     /// Raw return addresses, innermost first.
     pub frames: [u64; 64],
+    /// Whether the thread had a panic that it was not over with: 1 no, 2 yes; 0 where the writer does not tell.
+    pub panicking: u64,
     /// Zero.
-    pub reserved: [u64; 178],
+    pub reserved: [u64; 177],
 }
 
 record!(FatalRecord, 2048, {
     sequence @ 0, claim @ 8, realtime_ns @ 16, monotonic_ns @ 24, signal @ 32, code @ 36, address @ 40,
     instruction @ 48, stack @ 56, activity @ 64, frame_count @ 72, thread_name @ 80, image_base @ 96,
-    sender_pid @ 104, sender_uid @ 108, frames @ 112, reserved @ 624,
+    sender_pid @ 104, sender_uid @ 108, frames @ 112, panicking @ 624, reserved @ 632,
 });
 
 /// A panic, fatal or survived, 2048 bytes. Written by [`crate::write_stamped`].

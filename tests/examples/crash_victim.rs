@@ -67,6 +67,10 @@ fn die(
             let _grudge = Grudge;
             panic!("the first");
         }
+        "panic_caught_then_abort" => {
+            assert!(std::panic::catch_unwind(|| panic!("caught")).is_err());
+            std::process::abort();
+        }
         "panics_survived" => {
             for panic in 1..=11 {
                 let thread = std::thread::Builder::new().name(format!("worker-{panic}"));

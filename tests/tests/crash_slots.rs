@@ -288,6 +288,11 @@ fn an_abort_after_a_panic_is_recorded_by_the_same_thread() {
     assert_eq!(messages.get(..2), Some(&["the first", "the second"][..]), "{messages:?}");
     let death: Vec<&str> = end.evidence.fatal_panics().iter().map(|panic| panic.message.as_str()).collect();
     assert_eq!(death, ["the first", "the second", "panic in a destructor during cleanup"]);
+    assert_eq!(end.fatal().panicking, Some(true));
+    // A moment before, by the same thread, and no part of it.
+    let end = fatal("panic_caught_then_abort", &[], Signal::SIGABRT);
+    assert_eq!((end.messages(), end.fatal().panicking), (vec!["caught"], Some(false)));
+    assert!(end.evidence.fatal_panics().is_empty());
 }
 
 #[test]

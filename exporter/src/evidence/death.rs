@@ -1,7 +1,7 @@
 //! Which panics a death is made of: those that the thread that called `abort` had not got over.
 //!
-//! The one rule of this, for `tacho show` and the reports. It stands on what was recorded, in which order and by whom; whether
-//! a panic was caught is recorded nowhere, so that only the runtime's own words tell that one was not.
+//! The one rule of this, for `tacho show` and the reports. It stands on what was recorded, in which order and by whom, and on
+//! whether the thread was over with its panics when it died.
 
 use super::{Evidence, Panic};
 
@@ -11,7 +11,8 @@ const CLOSE_NS: u64 = 10_000_000_000;
 impl Evidence {
     /// The panics that ended in the fatal signal, first one first; empty where none did. They and the signal are one death.
     ///
-    /// The last panic of the thread that called `abort`, at most 10 s before, is of it. Where the runtime raised that one because
+    /// The last panic of the thread that called `abort`, at most 10 s before, is of it, unless the thread was over with all of its
+    /// panics by then: one that was caught is none of it, however short a time ago. Where the runtime raised that one because
     /// another could not go on unwinding, the one before is, too; where it did because a destructor panicked while another
     /// panic was unwinding, the two before are.
     ///
@@ -28,6 +29,9 @@ impl Evidence {
     #[must_use]
     pub fn fatal_panics(&self) -> Vec<&Panic> {
         let Some(fatal) = self.fatal.as_ref().filter(|fatal| fatal.name == "SIGABRT") else { return Vec::new() };
+        if fatal.panicking == Some(false) {
+            return Vec::new();
+        }
         let before = |panic: &&Panic| {
             let apart = fatal.at.monotonic_ns.checked_sub(panic.at.monotonic_ns);
             panic.by.thread_id == fatal.by.thread_id && apart.is_some_and(|apart| apart <= CLOSE_NS)

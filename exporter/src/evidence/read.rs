@@ -313,6 +313,11 @@ impl Reader<'_> {
                     instruction: record.instruction,
                     instruction_offset: offset(record.instruction, record.image_base),
                     stack: record.stack,
+                    panicking: match record.panicking {
+                        1 => Some(false),
+                        2 => Some(true),
+                        _ => None,
+                    },
                     by: culprit(record.claim, &record.thread_name, record.activity),
                     frames: frames(&record.frames, record.frame_count, record.image_base),
                 };

@@ -292,6 +292,11 @@ fn a_panic_and_the_abort_that_followed_are_one_death() {
     let numbers = |region: &Region| dead(region).fatal_panics().iter().map(|panic| panic.number).collect::<Vec<_>>();
     // Thread 12 panicked after 70 s.
     assert_eq!(numbers(&abort(12, 71 * SECOND)), [1]);
+    for (panicking, panics) in [(1, &[][..]), (2, &[1]), (3, &[1])] {
+        let mut told = abort(12, 71 * SECOND);
+        told.edit::<FatalRecord>(SectionKind::Crash, CrashSlots::FATAL, |fatal| fatal.panicking = panicking);
+        assert_eq!(numbers(&told), panics, "{panicking}: a panic that was caught is over, however short a time ago");
+    }
     assert_eq!(numbers(&abort(13, 71 * SECOND)), [0; 0], "another thread called abort");
     assert_eq!(numbers(&abort(12, 90 * SECOND)), [0; 0], "that panic was survived");
     assert_eq!(numbers(&abort(12, 69 * SECOND)), [0; 0], "it panicked later");

@@ -266,6 +266,7 @@ const CLAIM: usize = 1;
 const FRAME_COUNT: usize = 9;
 const SENDER: usize = 13;
 const FRAMES_FROM: usize = 14;
+const PANICKING: usize = 78;
 /// Frames that a record has room for.
 const FRAMES: usize = 64;
 
@@ -311,7 +312,12 @@ fn record_in(region: &'static Attached, signal: c_int, from: &Origin, registers:
         assert!(std::mem::offset_of!(FatalRecord, frame_count) == FRAME_COUNT * 8);
         assert!(std::mem::offset_of!(FatalRecord, sender_pid) == SENDER * 8);
         assert!(std::mem::offset_of!(FatalRecord, frames) == FRAMES_FROM * 8);
+        assert!(std::mem::offset_of!(FatalRecord, panicking) == PANICKING * 8);
     };
+    if let Some(panicking) = word(PANICKING) {
+        // It reads a count of the process and one of the thread, neither of which is made by looking. Relaxed: published below.
+        panicking.store(1 + u64::from(std::thread::panicking()), Ordering::Relaxed);
+    }
     publish(word, &record);
     true
 }
