@@ -15,3 +15,5 @@ target/release/memory
 uptime
 ./ci/hot_path.sh
 ./ci/quiet_writes.sh
+# Crowds of scrapers, over up to a million series.
+cargo test --release -p tachograph-tests --test scrape_memory -- --ignored --exact long --nocapture

@@ -215,7 +215,7 @@ fn a_crowd_costs_a_body_that_is_sent_and_one_that_is_made() {
 }
 
 #[test]
-#[ignore = "a million series: see the head of this file"]
+#[ignore = "long, a million series: benches/figures.sh runs it"]
 fn long() {
     // Of less than that the exporter's own megabyte and a half is more than the bodies.
     for series in [100_000, 200_000, 1_000_000] {
