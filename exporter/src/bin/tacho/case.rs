@@ -8,7 +8,6 @@ use tachograph_exporter::recording::Recordings;
 use tachograph_exporter::{case, table};
 
 use crate::cli::Case;
-use crate::history::recorder_directory;
 use crate::output;
 
 /// A case of a case would lose what the first knows: how its region ended, and its last minutes.
@@ -26,11 +25,11 @@ pub(crate) fn run(args: &Case) -> ExitCode {
         Ok(reader) => reader,
         Err(error) => return output::fail_as(&error, args.json),
     };
-    let directory = recorder_directory(args.recorder_dir.as_deref());
+    let directory = args.recordings.path();
     let recordings = match Recordings::open(&directory) {
         Ok(recordings) => Some(recordings),
         // Named, it has to be there; the usual place may be missing.
-        Err(error) if args.recorder_dir.is_some() => return output::fail_as(&error, args.json),
+        Err(error) if args.recordings.dir.is_some() => return output::fail_as(&error, args.json),
         Err(_) => None,
     };
     let recorded = recordings.as_ref().and_then(|recordings| recordings.of_uuid(reader.uuid()));

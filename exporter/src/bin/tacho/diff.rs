@@ -13,12 +13,11 @@ use tachograph_exporter::table::{self, Table};
 use tachograph_exporter::{Directories, Snapshot};
 
 use crate::cli;
-use crate::history::recorder_directory;
 use crate::output;
 
 pub(crate) fn run(args: &cli::Diff) -> ExitCode {
     let directories = args.directories.open();
-    let recorder_dir = recorder_directory(args.recorder_dir.as_deref());
+    let recorder_dir = args.recordings.path();
     let side = |region: &str| side(&directories, &recorder_dir, region);
     let (a, b) = match side(&args.a).and_then(|a| Ok((a, side(&args.b)?))) {
         Ok(sides) => sides,

@@ -4,7 +4,7 @@ mod cells;
 mod form;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use tachograph_exporter::case::{self, Case};
@@ -50,7 +50,7 @@ impl Found {
         let path = Path::new(&args.region);
         let is_path =
             args.region.contains('/') || args.region.ends_with(".tachorec") || case::is_case(path) || path.is_dir();
-        let directory = if is_path { path.to_owned() } else { recorder_directory(args.recorder_dir.as_deref()) };
+        let directory = if is_path { path.to_owned() } else { args.recordings.path() };
         let case = case::is_case(path).then(|| Case::open(path)).transpose()?;
         let recordings = match &case {
             Some(case) => {
@@ -158,10 +158,4 @@ fn crash(region: &RecordedRegion) -> Option<(u64, u64)> {
         crash = (region.verdict == Verdict::Crashed).then(|| (region.ended_ns(), sample.realtime_ns));
     }
     crash
-}
-
-/// The recorder's directory: given, from the environment, or the usual one.
-pub(crate) fn recorder_directory(given: Option<&Path>) -> PathBuf {
-    let variable = || std::env::var_os("TACHOGRAPH_RECORDER_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    given.map(Path::to_owned).or_else(variable).unwrap_or_else(|| "/var/lib/tacho".into())
 }

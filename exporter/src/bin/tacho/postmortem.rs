@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Postmortem) -> ExitCode {
         Ok(None) => return nothing(args, &directories),
         Err(error) => return output::fail_as(error.as_ref(), args.json),
     };
-    let recorder = crate::history::recorder_directory(args.recorder_dir.as_deref());
+    let recorder = args.recordings.path();
     let recorded = recording(args, &recorder, &reader);
     let counted_as = deaths::cause_of(&recorder, reader.name(), reader.uuid());
     let known = Known { counted_as, ..Known::in_recorder(&recorder, &reader) };
@@ -104,7 +104,7 @@ fn recording(args: &Postmortem, directory: &Path, reader: &RegionReader) -> Opti
             recordings.of_uuid(reader.uuid()).cloned()
         }
         // The default one need not be there: then the report says that nothing was recorded.
-        Err(_) if args.recorder_dir.is_none() && !directory.exists() => None,
+        Err(_) if args.recordings.dir.is_none() && !directory.exists() => None,
         Err(error) => {
             output::say(&tachograph_exporter::listing::chain(&error));
             None

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tachograph_exporter::moment::Moment;
 
-use super::Directories;
+use super::{Directories, Recordings};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -22,9 +22,8 @@ pub(crate) struct Postmortem {
     /// A name, name@crash (its newest crash), or the path of a region file or a case; without it, the first crash of the
     /// newest burst
     pub(crate) region: Option<String>,
-    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
-    #[arg(long = "recorder.dir", value_name = "DIR")]
-    pub(crate) recorder_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) recordings: Recordings,
     #[command(flatten)]
     pub(crate) directories: Directories,
     /// Print one HTML page, with charts, that needs nothing else
@@ -70,9 +69,8 @@ pub(crate) struct Case {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
-    #[arg(long = "recorder.dir", value_name = "DIR")]
-    pub(crate) recorder_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) recordings: Recordings,
     #[command(flatten)]
     pub(crate) directories: Directories,
     /// Print one JSON object
@@ -105,9 +103,8 @@ pub(crate) struct History {
     /// Least time between two rows, such as 10s
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     pub(crate) step: Option<std::time::Duration>,
-    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
-    #[arg(long = "recorder.dir", value_name = "DIR")]
-    pub(crate) recorder_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) recordings: Recordings,
     /// Draw each series instead: rates of counters and histograms, values of others
     #[arg(long, conflicts_with_all = ["csv", "json"])]
     pub(crate) plot: bool,

@@ -86,6 +86,22 @@ impl Directories {
     }
 }
 
+/// Where a recorder left its recordings and cases, for whoever reads them.
+#[derive(Debug, Args)]
+pub(crate) struct Recordings {
+    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
+    #[arg(long = "recorder.dir", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl Recordings {
+    /// The directory: given, from the environment, or the usual one.
+    pub(crate) fn path(&self) -> PathBuf {
+        let variable = || std::env::var_os("TACHOGRAPH_RECORDER_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        self.dir.clone().or_else(variable).unwrap_or_else(|| "/var/lib/tacho".into())
+    }
+}
+
 fn parse_seconds(text: &str) -> Result<std::time::Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number of seconds"))?;
     let positive = Some(seconds).filter(|seconds| *seconds > 0.0);

@@ -1,10 +1,8 @@
 //! What the commands about values are asked: `ls`, `show`, `verify`, `watch`, `diff`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
-use super::Directories;
+use super::{Directories, Recordings};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -134,9 +132,8 @@ pub(crate) struct Diff {
     pub(crate) a: String,
     /// What to compare it with: likewise
     pub(crate) b: String,
-    /// Directory of `tacho serve --recorder.dir`. Default: $TACHOGRAPH_RECORDER_DIR, else /var/lib/tacho
-    #[arg(long = "recorder.dir", value_name = "DIR")]
-    pub(crate) recorder_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) recordings: Recordings,
     /// Only metrics whose names match: * is any text, ? one character
     #[arg(long, value_name = "GLOB")]
     pub(crate) filter: Option<String>,
