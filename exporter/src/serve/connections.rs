@@ -2,7 +2,7 @@
 //!
 //! Called by `listen.rs` for each connection that it accepts, and by [`super::Server`] at the end. Nobody who holds a
 //! connection and does nothing costs the others theirs: one without a request ends after a while, or at once where its
-//! place is needed; one that does not read its answer ends, and with it the place of its request.
+//! place is needed; one that does not read its answer, or takes too long over it, ends, and with it the place of its request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answer_time::AnswerTime;
 use super::listen::Peer;
 
 /// What connections may cost.
@@ -40,6 +41,8 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a client may take no byte of an answer.
     pub write: Duration,
+    /// How long a client may take over a whole answer: longer than any scraper waits, and not for ever.
+    pub answer: Duration,
     /// How long requests in flight may take once the server was told to end.
     pub drain: Duration,
 }
@@ -50,6 +53,7 @@ impl Default for Limits {
             connections: 256,
             idle: Duration::from_secs(600),
             write: Duration::from_secs(30),
+            answer: Duration::from_secs(300),
             drain: Duration::from_secs(10),
         }
     }
@@ -115,6 +119,7 @@ impl Connections {
     {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.limits.write));
+        let stream = AnswerTime::new(stream, self.limits.answer);
         let router = TowerToHyperService::new(router);
         let service = service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
@@ -129,7 +134,7 @@ impl Connections {
                 answer
             }
         });
-        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(Box::pin(stream)), service));
+        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = ending.cancelled() => {

@@ -19,7 +19,7 @@ const GIVEN_UP: Duration = Duration::from_secs(60);
 const NEVER: Duration = Duration::from_secs(3_600);
 
 fn patient() -> Limits {
-    Limits { connections: 256, idle: NEVER, write: NEVER, drain: NEVER }
+    Limits { connections: 256, idle: NEVER, write: NEVER, answer: NEVER, drain: NEVER }
 }
 
 /// The other end of a connection on which something was sent, and nothing is.
@@ -92,8 +92,11 @@ fn past_the_most_connections_the_longest_idle_one_makes_room() {
     let served = Served::start(Config { limits, ..config(directory.path()) });
     let mut scraper = Client::sending(&served, "");
     assert!(scraper.ask(HEALTHY).starts_with("HTTP/1.1 200"));
+    // They are accepted in order, so that this one is once the next is answered; only then does anyone ask again.
     let idle = Client::sending(&served, "");
-    let half = Client::sending(&served, HALF);
+    let mut half = Client::sending(&served, "");
+    assert!(half.ask(HEALTHY).starts_with("HTTP/1.1 200"));
+    half.0.write_all(HALF.as_bytes()).expect("sent");
     // What asks again has been without a request for the shortest time.
     assert!(scraper.ask(HEALTHY).starts_with("HTTP/1.1 200"));
     let mut more = Client::sending(&served, "");
@@ -135,6 +138,33 @@ fn a_client_that_does_not_read_loses_its_place() {
     let mut rest = Vec::new();
     let _ = idle.read_to_end(&mut rest);
     assert!(rest.len() < 900_000, "{} bytes were sent to nobody", rest.len());
+    served.end();
+}
+
+#[test]
+fn a_client_that_reads_a_little_now_and_then_loses_its_place() {
+    let directory = folder();
+    let _region = large(directory.path());
+    let socket = directory.path().join("tacho.sock");
+    let limits = Limits { answer: Duration::from_millis(300), ..patient() };
+    let listen = vec!["127.0.0.1:0".parse().expect("an address"), Listen::Unix(socket.clone())];
+    let served = Served::start(Config { listen, limits, max_requests: 1, ..config(directory.path()) });
+    let mut slow = UnixStream::connect(&socket).expect("a connection");
+    slow.set_read_timeout(Some(GIVEN_UP)).expect("set");
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    let mut first = [0; 12];
+    slow.read_exact(&mut first).expect("an answer");
+    let mut taken = first.to_vec();
+    while served.ask("GET", "/metrics?name[]=tacho_scrapes_total").0 == 503 {
+        let mut little = [0; 64];
+        let count = slow.read(&mut little).expect("there is more");
+        taken.extend_from_slice(&little[..count]);
+        // Long before the rest would fit into the buffers of the socket, and the place be free for that.
+        assert!(taken.len() < 200_000, "it keeps its place");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = slow.read_to_end(&mut taken);
+    assert!(taken.len() < 900_000, "{} bytes were sent to whom they take too long", taken.len());
     served.end();
 }
 
