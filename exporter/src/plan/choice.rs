@@ -15,7 +15,7 @@ pub(super) type Entry = (usize, usize);
 /// What is rendered and what is left out.
 #[derive(Debug, Default)]
 pub(super) struct Choice {
-    /// Families of one name, the one that stands first in each; sorted by name.
+    /// Families of one name, the one that stands first in each; sorted by name, `target_info` before all.
     pub(super) families: Vec<Vec<Entry>>,
     /// What was left out, in the order of age and then of registration.
     pub(super) clashes: Vec<Clash>,
@@ -64,7 +64,9 @@ pub(super) fn choose(sources: &[Source], options: &Options) -> Choice {
         }
     }
     let name = |entries: &[Entry]| entries.first().and_then(|entry| family(sources, *entry)).map(|family| &family.name);
-    choice.families.sort_unstable_by(|a, b| name(a).cmp(&name(b)));
+    // What is said about the whole target stands before everything that it is said about: OpenMetrics wants it first.
+    let place = |entries: &[Entry]| name(entries).map(|name| (name != "target_info", name));
+    choice.families.sort_unstable_by(|a, b| place(a).cmp(&place(b)));
     choice
 }
 

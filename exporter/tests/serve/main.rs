@@ -1,6 +1,7 @@
 //! The server over real sockets: what Prometheus, a browser and a curious person get.
 #![cfg(feature = "server")]
 
+mod asking;
 mod connections;
 
 use std::io::{Read, Write};
