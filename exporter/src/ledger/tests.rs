@@ -323,6 +323,6 @@ fn the_region_label_is_dropped_whatever_it_is_called_and_no_region_can_be_asked_
         assert!(body.contains("\napp_served_total 8\n"), "{region_label}");
         assert_eq!(body.matches("\napp_served_total").count(), 1, "{region_label}");
         exposition.selection.regions.insert("a".to_owned());
-        assert!(matches!(scraper.metrics(&exposition), Err(ScrapeError::AddedUp { names }) if names == "a"));
+        assert!(matches!(scraper.metrics(&exposition), Err(ScrapeError::AddedUp { names }) if names == "\"a\""));
     }
 }

@@ -41,9 +41,9 @@ pub enum ScrapeError {
         names: String,
     },
     /// A region was asked for by its name where regions are added up.
-    #[error("regions are added up (--merge), so none can be asked for by itself: `tacho show {names}` shows it")]
+    #[error("regions are added up (--merge), so none can be asked for by itself: `tacho show NAME` shows {names}")]
     AddedUp {
-        /// Their names, joined by spaces.
+        /// Their names, quoted and joined by commas.
         names: String,
     },
     /// The plan that was just made does not fit its sources: a fault of the exporter.
@@ -213,8 +213,7 @@ impl Scraper {
 
     fn render(&self, state: &mut State, exposition: &Exposition, level: Option<u32>) -> Result<Vec<u8>, ScrapeError> {
         if state.ledger.is_some() && !exposition.selection.regions.is_empty() {
-            let names: Vec<&str> = exposition.selection.regions.iter().map(String::as_str).collect();
-            return Err(ScrapeError::AddedUp { names: names.join(" ") });
+            return Err(ScrapeError::AddedUp { names: quoted(&exposition.selection.regions) });
         }
         let mut found = self.find();
         let infos: Vec<&RegionInfo> = found.views.iter().map(|view| &view.region).collect();
@@ -252,9 +251,7 @@ impl Scraper {
         sources[0] = Source::own(Arc::new(self.own.snapshot()?));
         let unknown = exposition.selection.unknown_regions(&sources);
         if !unknown.is_empty() && unknown.len() == exposition.selection.regions.len() {
-            // As they were asked for, which may be anything.
-            let names: Vec<String> = unknown.iter().map(|name| format!("{name:?}")).collect();
-            return Err(ScrapeError::UnknownRegion { names: names.join(", ") });
+            return Err(ScrapeError::UnknownRegion { names: quoted(unknown) });
         }
         let (body, fits) = if let Some(level) = level {
             gzip(level, |take| exposition.render_pieces(plan, &sources, take))
@@ -310,6 +307,11 @@ impl Scraper {
         let named = regions.iter().filter(|reader| reader.name() == name).filter_map(|reader| read(reader).ok());
         named.min_by_key(|(region, _)| (!region.verdict.is_alive(), region.created_realtime_ns))
     }
+}
+
+/// Names as they were asked for, which may be anything.
+fn quoted(names: impl IntoIterator<Item: std::fmt::Debug>) -> String {
+    names.into_iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The regions in their places, as the ledger takes them.
