@@ -343,3 +343,6 @@ impl State {
         self.verdicts = verdicts;
     }
 }
+
+#[cfg(test)]
+mod tests;
