@@ -45,22 +45,24 @@ impl Views {
         Self { views, unreadable, problems }
     }
 
-    /// Where two directories hold a region of one name, the living one stands, and of two living ones the older: their
-    /// series could not be told apart. The other is a problem.
-    pub(crate) fn keep_one_of_each_name(&mut self) {
+    /// Where two directories hold a region of one name, the living one stays, and of two living ones the older. Gives what is
+    /// wrong with the others where series stand by the names of their regions: they could not be told apart.
+    pub(crate) fn keep_one_of_each_name(&mut self) -> Vec<Problem> {
+        let mut left_out = Vec::new();
         self.views.sort_by_key(|view| (view.snapshot.is_none(), view.region.created_realtime_ns));
         let mut kept: Vec<View> = Vec::new();
         for view in self.views.drain(..) {
             if let Some(stands) = kept.iter().find(|kept| kept.region.name == view.region.name) {
                 let stands = stands.region.path.display();
                 let error = format!("left out: {stands} is a region of that name, too; give one of them another name");
-                self.problems.push(Problem { path: view.region.path, error });
+                left_out.push(Problem { path: view.region.path, error });
             } else {
                 kept.push(view);
             }
         }
         kept.sort_by(|a, b| a.region.name.cmp(&b.region.name));
         self.views = kept;
+        left_out
     }
 
     /// What is said about each region.

@@ -191,7 +191,8 @@ impl Collector for RegionCollector {
         let (scan, gone) = self.place.scan();
         let mut found = Views::of(scan);
         found.unreadable.extend(gone);
-        found.keep_one_of_each_name();
+        let left_out = found.keep_one_of_each_name();
+        found.problems.extend(left_out);
         self.own.observe(&found.seen(), &found.unreadable_names(), found.problems.len(), Now::read().monotonic_ns);
         let sources: Vec<Source> = self.beside.iter().cloned().chain(found.sources()).collect();
         if state.plan.as_ref().is_none_or(|plan| !plan.fits(&sources)) {

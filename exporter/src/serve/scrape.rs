@@ -225,7 +225,11 @@ impl Scraper {
                 metrics.set(ledger.condition());
             }
         }
-        found.keep_one_of_each_name();
+        let same_name = found.keep_one_of_each_name();
+        // Added up, they count all.
+        if state.ledger.is_none() {
+            found.problems.extend(same_name);
+        }
         self.own.observe(&found.seen(), &found.unreadable_names(), found.problems.len(), Now::read().monotonic_ns);
         let living = found.views.iter().filter(|view| view.snapshot.is_some());
         // One that was cut meanwhile says nothing; the next scrape names it.
@@ -297,7 +301,7 @@ impl Scraper {
         Some(json::evidence(&RegionEntry::new(region, Now::read(), 0), &evidence))
     }
 
-    /// What `read` gives of the region with that name: of several the one that `one_of_each_name` would choose.
+    /// What `read` gives of the region with that name: of several the one that `keep_one_of_each_name` would choose.
     fn named<T>(
         &self,
         name: &str,
