@@ -47,8 +47,8 @@ pub struct Other {
 
 /// The first of the crashes that belong with the newest: going back from it, those of a name that is among them within ten
 /// minutes, and those of any name within ten seconds.
-pub(crate) fn first_of_newest(crashes: &[RegionInfo]) -> Option<&RegionInfo> {
-    let mut sorted: Vec<&RegionInfo> = crashes.iter().collect();
+pub(crate) fn first_of_newest<'a>(crashes: impl IntoIterator<Item = &'a RegionInfo>) -> Option<&'a RegionInfo> {
+    let mut sorted: Vec<&RegionInfo> = crashes.into_iter().collect();
     sorted.sort_by_key(|crash| std::cmp::Reverse(crash.ended_ns()));
     let mut first = *sorted.first()?;
     let mut names: HashMap<&str, u64> = HashMap::new();
@@ -64,8 +64,8 @@ pub(crate) fn first_of_newest(crashes: &[RegionInfo]) -> Option<&RegionInfo> {
 }
 
 /// The crashes of other names that go together with this one, the first one first.
-pub(crate) fn others(region: &RegionInfo, crashes: &[RegionInfo]) -> Vec<Other> {
-    let mut sorted: Vec<&RegionInfo> = crashes.iter().collect();
+pub(crate) fn others<'a>(region: &RegionInfo, crashes: impl IntoIterator<Item = &'a RegionInfo>) -> Vec<Other> {
+    let mut sorted: Vec<&RegionInfo> = crashes.into_iter().collect();
     sorted.sort_by_key(|crash| crash.ended_ns());
     let mut together = sorted.chunk_by(|one, next| next.ended_ns() - one.ended_ns() <= TOGETHER_NS);
     let group = together.find(|group| group.iter().any(|crash| crash.uuid == region.uuid)).unwrap_or_default();

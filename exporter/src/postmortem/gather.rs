@@ -1,21 +1,21 @@
 //! Gathers the facts of a report, once: from the region, its directory, and its recording where there is one.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use tachograph_layout::RegionState;
 
 use super::history::Found;
+use super::neighbours::{Lives, Neighbours};
 use super::timeline::Parts;
 use super::{
-    Basis, Burst, DiedOf, Extreme, Headline, Known, List, MOST, Memory, Other, Process, Report, Successor, Unfinished,
-    UnfinishedState, burst, charts, death, history, inference, seconds, series_name,
+    Basis, Burst, DiedOf, Extreme, Headline, Known, List, MOST, Memory, Process, Report, Successor, Unfinished,
+    UnfinishedState, charts, death, history, inference, seconds, series_name,
 };
 use crate::cause::Cause;
 use crate::evidence::{ActivityState, Evidence, Panic, Stuck};
 use crate::json::Now;
 use crate::recording::{LastFacts, RecordedRegion};
-use crate::{Directories, ReadError, RegionInfo, RegionReader, Snapshot, Value, Verdict};
+use crate::{ReadError, RegionInfo, RegionReader, Snapshot, Value, Verdict};
 
 /// Busy with one message for longer than this, an actor counts as stuck.
 const STUCK_NS: u64 = 5_000_000_000;
@@ -27,8 +27,8 @@ const LATELY_NS: u64 = 300_000_000_000;
 pub struct Subject<'a> {
     /// The region.
     pub reader: &'a RegionReader,
-    /// Where its other lives are looked for.
-    pub directories: &'a Directories,
+    /// Where its other lives are looked for, and what crashed about the same time.
+    pub neighbours: &'a Neighbours<'a>,
     /// Its recording.
     pub recorded: Option<&'a RecordedRegion>,
     /// What is known of it beside: its case, and what its death was counted as.
@@ -56,12 +56,12 @@ impl Subject<'_> {
         }
         let region = &snapshot.region;
         let died_of = death::died_of(region, &evidence);
-        let lives = if is_copy { Lives::default() } else { Lives::of(self.directories, region) };
+        let lives = if is_copy { Lives::default() } else { self.neighbours.lives(region) };
         let seen_ns = last.filter(|last| last.alive).map_or(0, |last| last.at_ns);
         let end_ns = end_ns(region, &evidence, now, seen_ns);
         let mut headline = headline(region, &died_of, end_ns, lives.crashes);
         if region.verdict == Verdict::Crashed && !is_copy {
-            headline.others = List::first(others(self.directories, region), MOST);
+            headline.others = List::first(self.neighbours.others(region), MOST);
         }
         let found = self.recorded.map(|recorded| history::read(recorded, end_ns));
         let unfinished = unfinished(&evidence, found.as_ref(), region.tick_period_ns);
@@ -151,66 +151,6 @@ impl Subject<'_> {
                 || evidence.fatal.is_some(),
             problems,
         }
-    }
-}
-
-/// The region to report on where none is named: the first crash that is kept of the newest burst, with those of other names
-/// that it may have brought down. `None` where nothing crashed.
-#[must_use]
-pub fn first_of_newest_burst(directories: &Directories) -> Option<Arc<RegionReader>> {
-    let readers = directories.scan().regions.into_iter().chain(directories.archived(None).regions);
-    let crashed = readers.filter_map(|reader| {
-        let region = reader.info().ok().filter(|region| region.verdict == Verdict::Crashed)?;
-        Some((reader, region))
-    });
-    let crashed: Vec<(Arc<RegionReader>, RegionInfo)> = crashed.collect();
-    let regions: Vec<RegionInfo> = crashed.iter().map(|(_, region)| region.clone()).collect();
-    let first = burst::first_of_newest(&regions)?;
-    crashed
-        .iter()
-        .find(|(_, region)| region.uuid == first.uuid && region.path == first.path)
-        .map(|(reader, _)| Arc::clone(reader))
-}
-
-/// Other regions of these directories that crashed about the same time.
-fn others(directories: &Directories, region: &RegionInfo) -> Vec<Other> {
-    let readers = directories.scan().regions.into_iter().chain(directories.archived(None).regions);
-    let crashed = readers.filter_map(|reader| reader.info().ok().filter(|region| region.verdict == Verdict::Crashed));
-    burst::others(region, &crashed.collect::<Vec<_>>())
-}
-
-/// What else there is of a region's name.
-#[derive(Default)]
-struct Lives {
-    crashes: Vec<RegionInfo>,
-    successor: Option<RegionInfo>,
-    problems: Vec<String>,
-}
-
-impl Lives {
-    fn of(directories: &Directories, region: &RegionInfo) -> Self {
-        let archived = directories.archived(Some(&region.name));
-        let scan = directories.scan();
-        let mut lives = Self::default();
-        let problems = archived.problems.iter().chain(&scan.problems).take(MOST);
-        lives.problems = problems.map(|one| format!("{}: {}", one.path.display(), one.error)).collect();
-        lives.problems.dedup();
-        let home = burst::home(&region.path, region.archived);
-        for reader in archived.regions.iter().chain(scan.regions.iter().filter(|one| one.name() == region.name)) {
-            let Ok(other) = reader.info() else { continue };
-            if other.verdict == Verdict::Copy || burst::home(&other.path, other.archived) != home {
-                continue;
-            }
-            if other.created_realtime_ns > region.created_realtime_ns
-                && lives.successor.as_ref().is_none_or(|next| other.created_realtime_ns < next.created_realtime_ns)
-            {
-                lives.successor = Some(other.clone());
-            }
-            if other.verdict == Verdict::Crashed {
-                lives.crashes.push(other);
-            }
-        }
-        lives
     }
 }
 

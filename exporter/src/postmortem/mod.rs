@@ -15,6 +15,7 @@ mod history;
 mod html;
 mod inference;
 mod known;
+mod neighbours;
 mod text;
 mod timeline;
 mod words;
@@ -31,10 +32,11 @@ use crate::verify::Finding;
 pub use burst::{Burst, Other};
 pub use charts::Chart;
 pub use frames::Frames;
-pub use gather::{Subject, first_of_newest_burst};
+pub use gather::Subject;
 pub use history::{Extreme, Moved, Silent, Span};
 pub use html::page;
 pub use known::Known;
+pub use neighbours::Neighbours;
 pub use timeline::{Line, Source};
 
 /// Most entries of each list of a report; what is beyond is counted.

@@ -5,7 +5,7 @@ use std::path::Path;
 use proptest::prelude::*;
 use serde_json::Value as Json;
 use tachograph_exporter::case::{self, Case};
-use tachograph_exporter::postmortem::{Known, Report, Source, Subject, UnfinishedState, first_of_newest_burst, page};
+use tachograph_exporter::postmortem::{Known, Neighbours, Report, Source, Subject, UnfinishedState, page};
 use tachograph_exporter::{Directories, RegionReader, Verdict};
 use tachograph_layout::{
     ActivityRecord, Control, CrashHooks, CrashSlots, FatalRecord, Header, NoteRecord, PanicRecord, RegionState,
@@ -18,7 +18,9 @@ use crate::evidence::{SECOND, TICK, bytes, note, region};
 fn report_on(path: &Path) -> Report {
     let directories = Directories::from_args(vec![path.parent().unwrap().to_owned()]);
     let reader = RegionReader::open(path).unwrap();
-    Subject { reader: &reader, directories: &directories, recorded: None, known: None }.report().unwrap()
+    Subject { reader: &reader, neighbours: &Neighbours::of(&directories), recorded: None, known: None }
+        .report()
+        .unwrap()
 }
 
 fn report(region: &Region) -> Report {
@@ -437,16 +439,17 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
         bytemuck::pod_read_unaligned::<Header>(&region.bytes[..4096]).uuid
     };
     let directories = || Directories::from_args(vec![directory.path().to_owned()]);
-    assert!(first_of_newest_burst(&directories()).is_none());
+    assert!(Neighbours::of(&directories()).first_of_newest_burst().is_none());
     crash("mc-0", 0, true);
     let first = crash("mc-0", 30, true);
     crash("mc-0", 35, true);
     crash("mc-0", 40, false);
     crash("other", 39, false);
-    let reader = first_of_newest_burst(&directories()).expect("a crash");
-    assert_eq!(reader.uuid(), first);
     let found = directories();
-    let report = Subject { reader: &reader, directories: &found, recorded: None, known: None }.report().unwrap();
+    let reader = Neighbours::of(&found).first_of_newest_burst().expect("a crash");
+    assert_eq!(reader.uuid(), first);
+    let report =
+        Subject { reader: &reader, neighbours: &Neighbours::of(&found), recorded: None, known: None }.report().unwrap();
     let burst = report.headline.burst.as_ref().expect("a burst");
     assert_eq!((burst.deaths, burst.is_first), (3, true));
     let next = report.successor.as_ref().expect("it started again");
@@ -464,21 +467,26 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     ended("casc-b", 60, 3);
     ended("casc-a", 60, 1);
     ended("casc-c", 60, 5);
-    let first = first_of_newest_burst(&directories()).expect("a crash");
-    let report = Subject { reader: &first, directories: &found, recorded: None, known: None }.report().unwrap();
+    let in_archive = archive.join(format!("casc-c.20260101T000100Z.{:032}.tacho", 60));
+    std::fs::rename(directory.path().join("casc-c.tacho"), &in_archive).unwrap();
+    // Each was opened once: they are told though they are gone by then.
+    let neighbours = Neighbours::of(&found);
+    let first = neighbours.first_of_newest_burst().expect("a crash");
+    std::fs::remove_file(directory.path().join("casc-b.tacho")).unwrap();
+    std::fs::remove_file(in_archive).unwrap();
+    let report = Subject { reader: &first, neighbours: &neighbours, recorded: None, known: None }.report().unwrap();
     let text = report.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.starts_with("casc-a crashed at or shortly after "), "{text}");
     assert!(
         text.contains("crashed about the same time: casc-b (killed), 2.0s after; casc-c (killed), 4.0s after"),
         "{text}"
     );
-    for name in ["casc-a", "casc-b", "casc-c"] {
-        std::fs::remove_file(directory.path().join(format!("{name}.tacho"))).unwrap();
-    }
+    std::fs::remove_file(directory.path().join("casc-a.tacho")).unwrap();
     // What the archive dropped between the first and the newest is counted by its own note.
     let line = format!("x {} 50 {}\n", TICK.realtime_ns + 40 * 60 * SECOND, TICK.realtime_ns + 30 * 60 * SECOND);
     std::fs::write(archive.join(".mc-0.bursts"), line).unwrap();
-    let report = Subject { reader: &reader, directories: &found, recorded: None, known: None }.report().unwrap();
+    let report =
+        Subject { reader: &reader, neighbours: &Neighbours::of(&found), recorded: None, known: None }.report().unwrap();
     assert_eq!(report.headline.burst.map(|burst| burst.deaths), Some(50));
 }
 
@@ -566,7 +574,8 @@ fn of_case<T>(region: &Region, needs_case: bool, lock: &dyn Fn(&Path, &str) -> T
     let case = Case::open(&path).unwrap();
     let (copy, directories) = (case.region().unwrap(), Directories::from_args(vec![place]));
     let known = Known::of_case(&path, &case);
-    let subject = Subject { reader: &copy, directories: &directories, recorded: None, known: Some(&known) };
+    let neighbours = Neighbours::of(&directories);
+    let subject = Subject { reader: &copy, neighbours: &neighbours, recorded: None, known: Some(&known) };
     (subject.report().unwrap(), path.display().to_string())
 }
 
@@ -577,7 +586,8 @@ fn render(bytes: &[u8]) -> bool {
     std::fs::write(&path, bytes).unwrap();
     let Ok(reader) = RegionReader::open(&path) else { return false };
     let directories = Directories::from_args(vec![directory.path().to_owned()]);
-    let Ok(report) = (Subject { reader: &reader, directories: &directories, recorded: None, known: None }).report()
+    let Ok(report) =
+        (Subject { reader: &reader, neighbours: &Neighbours::of(&directories), recorded: None, known: None }).report()
     else {
         return false;
     };

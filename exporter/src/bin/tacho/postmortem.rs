@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use tachograph_exporter::case::{self, Case};
 use tachograph_exporter::deaths;
-use tachograph_exporter::postmortem::{self, Known, Report, Subject};
+use tachograph_exporter::postmortem::{self, Known, Neighbours, Report, Subject};
 use tachograph_exporter::recording::{RecordedRegion, Recordings};
 use tachograph_exporter::{Directories, RegionReader};
 
@@ -24,30 +23,25 @@ pub(crate) fn run(args: &Postmortem) -> ExitCode {
             Err(error) => output::fail_as(error.as_ref(), args.json),
         };
     }
-    let reader = match find(args, &directories) {
+    let neighbours = Neighbours::of(&directories);
+    let found = match &args.region {
+        Some(region) => directories.resolve(region).map(Some),
+        None => Ok(neighbours.first_of_newest_burst()),
+    };
+    let reader = match found {
         Ok(Some(reader)) => reader,
-        Ok(None) => return nothing(args, &directories),
-        Err(error) => return output::fail_as(error.as_ref(), args.json),
+        Ok(None) => return nothing(args, &directories, &neighbours),
+        Err(error) => return output::fail_as(&error, args.json),
     };
     let recorder = args.recordings.path();
     let recorded = recording(args, &recorder, &reader);
     let counted_as = deaths::cause_of(&recorder, reader.name(), reader.uuid());
     let known = Known { counted_as, ..Known::in_recorder(&recorder, &reader) };
     let report =
-        Subject { reader: &reader, directories: &directories, recorded: recorded.as_ref(), known: Some(&known) }
-            .report();
+        Subject { reader: &reader, neighbours: &neighbours, recorded: recorded.as_ref(), known: Some(&known) }.report();
     match report {
         Ok(report) => show(args, &report),
         Err(error) => output::fail_as(&error, args.json),
-    }
-}
-
-type Found = Result<Option<Arc<RegionReader>>, Box<dyn std::error::Error>>;
-
-fn find(args: &Postmortem, directories: &Directories) -> Found {
-    match &args.region {
-        Some(region) => Ok(Some(directories.resolve(region)?)),
-        None => Ok(postmortem::first_of_newest_burst(directories)),
     }
 }
 
@@ -59,7 +53,8 @@ fn on_case(args: &Postmortem, path: &Path, directories: &Directories) -> Result<
     let recordings = case.recordings()?;
     let recorded = recordings.of_uuid(reader.uuid());
     let known = Known::of_case(path, &case);
-    let report = Subject { reader: &reader, directories, recorded, known: Some(&known) }.report()?;
+    let neighbours = Neighbours::of(directories);
+    let report = Subject { reader: &reader, neighbours: &neighbours, recorded, known: Some(&known) }.report()?;
     Ok(show(args, &report))
 }
 
@@ -79,9 +74,8 @@ pub(crate) fn show(args: &Postmortem, report: &Report) -> ExitCode {
 }
 
 /// No region was named, and none crashed: said with where that was looked for.
-fn nothing(args: &Postmortem, directories: &Directories) -> ExitCode {
-    let mut problems = directories.scan().problems;
-    problems.extend(directories.archived(None).problems);
+fn nothing(args: &Postmortem, directories: &Directories, neighbours: &Neighbours<'_>) -> ExitCode {
+    let problems: Vec<_> = neighbours.problems().collect();
     for problem in &problems {
         output::say(&format!("{}: {}", problem.path.display(), problem.error));
     }

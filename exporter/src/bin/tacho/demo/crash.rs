@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tachograph_exporter::Directories;
-use tachograph_exporter::postmortem::Subject;
+use tachograph_exporter::postmortem::{Neighbours, Subject};
 use tachograph_exporter::recording::{RecorderConfig, Recordings, Tier};
 use tachograph_exporter::serve::{Config, Server};
 use tokio::sync::oneshot;
@@ -94,7 +94,8 @@ pub(super) async fn demo(args: &Demo) -> Result<(), DemoError> {
 
     let recordings = Recordings::open(recorded.path())?;
     let recorded = recordings.of_uuid(reader.uuid());
-    let report = Subject { reader: &reader, directories: &directories, recorded, known: None };
+    let neighbours = Neighbours::of(&directories);
+    let report = Subject { reader: &reader, neighbours: &neighbours, recorded, known: None };
     let report = report.report()?;
     if args.json {
         say(&format!("{}\n", serde_json::to_string(&report).unwrap_or_default()));
