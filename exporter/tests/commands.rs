@@ -157,6 +157,32 @@ fn the_columns_of_a_watch_stand_apart_and_show_what_an_eye_takes() {
 }
 
 #[test]
+fn bad_usage_is_told_before_anything_is_looked_for() {
+    let directory = directory();
+    let _region = Region::builder("mc-0").dir(directory.path()).build().expect("a region");
+    // Nothing is recorded, and of one side there is no region either.
+    for sides in [["mc-0@yesterday", "mc-0"], ["mc-0", "mc-0@yesterday"], ["nobody", "mc-0@"], ["mc-0@now", "mc-0@30s"]]
+    {
+        let wrong = tacho(directory.path(), &[&["diff", "--recorder.dir", "/nowhere"], &sides[..]].concat());
+        assert!(stderr(&wrong).contains("is no time"), "{sides:?}: {}", stderr(&wrong));
+        assert_eq!(wrong.status.code(), Some(2), "{sides:?}");
+    }
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let check = |path: &Path| {
+        let path = path.display().to_string();
+        tacho(directory.path(), &["serve", "--config.check", "--recorder.dir", &path])
+    };
+    for path in [file.clone(), file.join("below")] {
+        let wrong = check(&path);
+        assert_eq!((wrong.status.code(), stdout(&wrong)), (Some(2), String::new()), "{}", path.display());
+        assert!(stderr(&wrong).contains("is no directory; name one"), "{}", stderr(&wrong));
+    }
+    let fine = check(&directory.path().join("to/be/made"));
+    assert_eq!(fine.status.code(), Some(0), "{}", stderr(&fine));
+}
+
+#[test]
 fn a_moment_of_the_recording_and_a_case_are_compared_with_now() {
     let directory = directory();
     let (dir, recorded) = (directory.path(), directory.path().join("recorder"));

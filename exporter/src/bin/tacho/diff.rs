@@ -18,8 +18,13 @@ use crate::output;
 pub(crate) fn run(args: &cli::Diff) -> ExitCode {
     let directories = args.directories.open();
     let recorder_dir = args.recordings.path();
-    let side = |region: &str| side(&directories, &recorder_dir, region);
-    let (a, b) = match side(&args.a).and_then(|a| Ok((a, side(&args.b)?))) {
+    // What was asked in a wrong way is wrong whatever there is to be found.
+    let (a, b) = match Asked::of(&args.a).and_then(|a| Ok((a, Asked::of(&args.b)?))) {
+        Ok(asked) => asked,
+        Err(error) => return output::misused(&error, args.json),
+    };
+    let side = |asked: Asked<'_>| asked.side(&directories, &recorder_dir);
+    let (a, b) = match side(a).and_then(|a| Ok((a, side(b)?))) {
         Ok(sides) => sides,
         Err(error) if error.is::<MomentError>() => return output::misused(error.as_ref(), args.json),
         Err(error) => return output::fail_as(error.as_ref(), args.json),
@@ -42,15 +47,33 @@ pub(crate) fn run(args: &cli::Diff) -> ExitCode {
 
 type Side = (Snapshot, u64);
 
-fn side(directories: &Directories, recorder_dir: &Path, region: &str) -> Result<Side, Box<dyn std::error::Error>> {
-    if let Some((name, time)) = region.split_once('@').filter(|(_, time)| *time != "crash" && !region.contains('/')) {
+/// What one side is to be.
+#[derive(Debug, Clone, Copy)]
+enum Asked<'a> {
+    /// A region as it is.
+    Region(&'a str),
+    /// A region as it was recorded at a moment.
+    Recorded(&'a str, Moment),
+}
+
+impl<'a> Asked<'a> {
+    fn of(region: &'a str) -> Result<Self, MomentError> {
+        let moment = region.split_once('@').filter(|(_, time)| *time != "crash" && !region.contains('/'));
+        let Some((name, time)) = moment else { return Ok(Self::Region(region)) };
         // `@crash-10s` counts from the crash, all else stands for itself.
         let time = if time.starts_with("crash") { &region[name.len()..] } else { time };
-        return recorded(directories, recorder_dir, name, time.parse()?);
+        Ok(Self::Recorded(name, time.parse()?))
     }
-    let snapshot = directories.resolve(region)?.snapshot()?;
-    let at_ns = snapshot.region.at_ns(Now::read().realtime_ns);
-    Ok((snapshot, at_ns))
+
+    fn side(self, directories: &Directories, recorder_dir: &Path) -> Result<Side, Box<dyn std::error::Error>> {
+        let region = match self {
+            Self::Region(region) => region,
+            Self::Recorded(name, moment) => return recorded(directories, recorder_dir, name, moment),
+        };
+        let snapshot = directories.resolve(region)?.snapshot()?;
+        let at_ns = snapshot.region.at_ns(Now::read().realtime_ns);
+        Ok((snapshot, at_ns))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
