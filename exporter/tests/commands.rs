@@ -157,6 +157,42 @@ fn the_columns_of_a_watch_stand_apart_and_show_what_an_eye_takes() {
 }
 
 #[test]
+fn what_can_not_be_read_is_a_problem_of_ls_in_the_archive_too_and_a_crash_is_none() {
+    let directory = directory();
+    let dir = directory.path();
+    let region = Region::builder("mc-0").dir(dir).build().expect("a region");
+    let path = region.path().expect("it has a file").to_owned();
+    let living = std::fs::read(&path).expect("its bytes");
+    region.close();
+    // Crashed in its place, and then, of the next start, in the archive.
+    std::fs::write(&path, &living).expect("room");
+    for args in [&["ls"][..], &["ls", "--archived"]] {
+        let listed = tacho(dir, args);
+        assert!(stdout(&listed).contains("crashed"), "{}", stdout(&listed));
+        assert_eq!((listed.status.code(), stderr(&listed)), (Some(0), String::new()));
+    }
+    Region::builder("mc-0").dir(dir).build().expect("a region").close();
+    let listed = tacho(dir, &["ls", "--archived"]);
+    assert!(stdout(&listed).contains("crashed"), "{}", stdout(&listed));
+    assert_eq!((listed.status.code(), stderr(&listed)), (Some(0), String::new()));
+    // The next start puts away what nobody can read.
+    std::fs::write(&path, [0x5a; 70_000]).expect("room");
+    let _region = Region::builder("mc-0").dir(dir).build().expect("a region");
+    let archive = std::fs::read_dir(dir.join("archive")).expect("an archive").map(|file| file.expect("listed").path());
+    let unknown = archive.filter(|path| path.display().to_string().contains(".unknown")).collect::<Vec<_>>();
+    let [unknown] = unknown.as_slice() else { panic!("{unknown:?}") };
+    for args in [&["ls"][..], &["ls", "--archived"]] {
+        let listed = tacho(dir, args);
+        assert!(stdout(&listed).contains("running"), "the others are listed: {}", stdout(&listed));
+        assert_eq!(stdout(&listed).contains("crashed"), args.len() > 1, "{}", stdout(&listed));
+        assert!(stderr(&listed).contains(&unknown.display().to_string()), "{}", stderr(&listed));
+        assert_eq!(listed.status.code(), Some(1), "{args:?}");
+    }
+    std::fs::remove_file(unknown).expect("it goes");
+    assert_eq!(tacho(dir, &["ls", "--archived"]).status.code(), Some(0));
+}
+
+#[test]
 fn bad_usage_is_told_before_anything_is_looked_for() {
     let directory = directory();
     let _region = Region::builder("mc-0").dir(directory.path()).build().expect("a region");
