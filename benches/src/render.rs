@@ -14,6 +14,7 @@ use tachograph::{Buckets, Counter, Desc, Family, Histogram, LabelSet, LabelValue
 use tachograph_exporter::RegionReader;
 use tachograph_exporter::exposition::{Exposition, Format};
 use tachograph_exporter::plan::{Options, Plan, Source};
+use tachograph_exporter::serve::Pages;
 
 use crate::contest::{Contestant, Effort, Line, contest};
 use crate::inputs::BOUNDS;
@@ -178,16 +179,15 @@ fn row(
         }
         let floors = floors(&body, bench.lines);
         let total = bench.lines;
-        let (mut out, mut sources) = (Vec::with_capacity(body.len()), sources);
+        let (pages, mut sources) = (Pages::default(), sources);
         let ours = renderer("tachograph", total, move || {
             // The last one's buffers are used again, as the server does.
             if let Some(snapshot) = sources.pop().and_then(|source: Source| Arc::into_inner(source.snapshot)) {
                 reader.recycle(snapshot);
             }
             sources.push(Source::region(Arc::new(reader.snapshot().expect("a snapshot"))));
-            out.clear();
-            assert!(Exposition::new(format).render(&plan, &sources, &mut out), "the plan fits");
-            black_box(&out).len()
+            let body = pages.render(&Exposition::new(format), &plan, &sources).expect("the plan fits");
+            black_box(&body).len() as usize
         });
         let all = [vec![ours], floors, peers(total)].into_iter().flatten().collect();
         // Once through a million lines takes longer than a turn.

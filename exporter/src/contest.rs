@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use tachograph_layout::{FamilyRecord, LANE_HEADER_CELLS, Section, SlotWord, WordView};
 
-use crate::schema::{Schema, Series};
+use crate::schema::Schema;
+use crate::series::Series;
 
 /// The slots that a family claims; not empty, and inside the section.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub(crate) fn intruders(schema: &Schema, homes: &[Home], ends: [u64; 2]) -> Vec<
         let home = |family: usize| homes.get(family).filter(|home| home.cells > 0 && in_plane(family));
         let plane = schema.series.iter().enumerate();
         let mut claims: Vec<Claim> =
-            plane.filter_map(|(index, series)| Claim::of(index, series, home(series.family)?)).collect();
+            plane.filter_map(|(index, series)| Claim::of(index, &series, home(series.family)?)).collect();
         // Where each family begins, as its series tell, and how many tell so.
         let mut told: HashMap<(usize, u64), u32> = HashMap::new();
         for claim in &claims {
@@ -177,7 +178,7 @@ struct Claim {
 
 impl Claim {
     /// `None` where the family's cells would begin before the plane.
-    fn of(index: usize, series: &Series, home: &Home) -> Option<Self> {
+    fn of(index: usize, series: &Series<'_>, home: &Home) -> Option<Self> {
         let cells = series.cell..series.cell.saturating_add(u64::from(series.cells));
         let ahead = u64::from(series.slot).checked_sub(home.slots.start)?.checked_mul(home.cells)?;
         // What begins nowhere agrees with nobody.
@@ -188,16 +189,16 @@ impl Claim {
 
 /// Which of these series have the labels of another: of those with the same, the first one whose own they are stands,
 /// else the first.
-pub(crate) fn twins(series: &[Series], hashes: &[u64]) -> HashSet<usize> {
-    let mut stands: HashMap<&str, usize> = HashMap::with_capacity(series.len());
+pub(crate) fn twins<'a>(series: impl Iterator<Item = Series<'a>>, hashes: &[u64]) -> HashSet<usize> {
+    let mut stands: HashMap<&str, usize> = HashMap::with_capacity(hashes.len());
     let mut twins = HashSet::new();
     let is_own = |index: usize, labels| hashes.get(index) == Some(&labels_hash(labels));
-    for (index, series) in series.iter().enumerate() {
-        match stands.entry(series.labels.as_str()) {
+    for (index, series) in series.enumerate() {
+        match stands.entry(series.labels) {
             Entry::Vacant(free) => {
                 free.insert(index);
             }
-            Entry::Occupied(mut other) if is_own(index, &series.labels) && !is_own(*other.get(), &series.labels) => {
+            Entry::Occupied(mut other) if is_own(index, series.labels) && !is_own(*other.get(), series.labels) => {
                 twins.insert(other.insert(index));
             }
             Entry::Occupied(_) => {

@@ -214,8 +214,7 @@ fn family(snapshot: &Snapshot, index: usize) -> Option<&crate::Family> {
 fn series(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &str, usize)> {
     let families = snapshot.schema.families.iter();
     families.flat_map(|family| {
-        let named =
-            |index: usize| Some((family.name.as_str(), snapshot.schema.series.get(index)?.labels.as_str(), index));
+        let named = |index: usize| Some((family.name.as_str(), snapshot.schema.series.get(index)?.labels, index));
         family.series.clone().filter_map(named)
     })
 }

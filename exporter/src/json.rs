@@ -11,7 +11,8 @@ use crate::evidence::Evidence;
 use crate::filter::Filter;
 use crate::label_block;
 use crate::number;
-use crate::schema::{Family, Series};
+use crate::schema::Family;
+use crate::series::Series;
 use crate::{Finding, Problem, RegionInfo, Snapshot, Value, Verdict};
 
 /// A region in a list.
@@ -128,7 +129,7 @@ pub fn values(entry: &RegionEntry, snapshot: &Snapshot, filter: &Filter, limit: 
                 break;
             }
             left -= 1;
-            shown.push(series_json(snapshot, family, series, index, ""));
+            shown.push(series_json(snapshot, family, &series, index, ""));
         }
         families.push(json!({
             "name": family.name,
@@ -148,9 +149,9 @@ pub fn values(entry: &RegionEntry, snapshot: &Snapshot, filter: &Filter, limit: 
 }
 
 /// One series: its labels, then those of the block `more`; its value.
-pub(crate) fn series_json(snapshot: &Snapshot, family: &Family, series: &Series, index: usize, more: &str) -> Json {
+pub(crate) fn series_json(snapshot: &Snapshot, family: &Family, series: &Series<'_>, index: usize, more: &str) -> Json {
     let mut object = Map::new();
-    let pairs = labels(&series.labels).into_iter().chain(labels(more)).map(|(name, value)| (name, Json::String(value)));
+    let pairs = labels(series.labels).into_iter().chain(labels(more)).map(|(name, value)| (name, Json::String(value)));
     object.insert("labels".to_owned(), Json::Object(pairs.collect()));
     if series.retired {
         object.insert("retired".to_owned(), Json::Bool(true));

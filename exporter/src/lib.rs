@@ -36,6 +36,7 @@ mod region_metrics;
 #[cfg(feature = "collector")]
 mod said;
 mod schema;
+mod series;
 mod snapshot;
 mod values;
 mod verdict;
@@ -52,7 +53,8 @@ pub use reader::{ReadError, RegionReader};
 pub use region_copy::CopyError;
 pub use region_file::OpenError;
 pub use region_info::{Capacity, RegionInfo, Usage};
-pub use schema::{Aggregation, Damage, Family, Kind, Number, Schema, Series};
+pub use schema::{Aggregation, Damage, Family, Kind, Number, Schema};
+pub use series::{Series, SeriesList};
 pub use snapshot::{PartsError, Snapshot, Value};
 pub use verdict::Verdict;
 pub use verify::{Finding, Severity};

@@ -102,29 +102,12 @@ pub(crate) fn write_millis(out: &mut [u8; WIDTH], millis: u64) -> usize {
 /// Writes up to eight digits, without zeros in front, to the front of `out`.
 #[inline(always)]
 fn write_first(out: &mut [u8; WIDTH], value: u64) -> usize {
-    // Counted apart, so that the next number need not wait for these digits to know where it stands.
-    let len = digits(value as u32);
-    let text = (eight_digits(value) | 0x3030_3030_3030_3030) >> ((8 - len) * 8);
+    let digits = eight_digits(value);
+    // Zeros in front are the lowest bytes; the last digit is one, whatever it is.
+    let zeros = (digits | 1 << 56).trailing_zeros() & !7;
+    let text = (digits | 0x3030_3030_3030_3030) >> zeros;
     out[..8].copy_from_slice(&text.to_le_bytes());
-    len
-}
-
-/// How many digits a number below 10^8 has.
-#[inline(always)]
-const fn digits(value: u32) -> usize {
-    const TENS: [u32; 16] = {
-        let mut tens = [u32::MAX; 16];
-        let mut power = 0;
-        while power <= 8 {
-            tens[power] = 10_u32.pow(power as u32);
-            power += 1;
-        }
-        tens
-    };
-    // Of the numbers with as many bits the smaller ones have this many digits, the larger ones one more.
-    let bits = 32 - (value | 1).leading_zeros();
-    let least = ((bits * 1_233) >> 12) as usize & 15;
-    if value < TENS[least] && least > 0 { least } else { least + 1 }
+    8 - (zeros / 8) as usize
 }
 
 /// Writes eight digits behind the first `at` bytes.

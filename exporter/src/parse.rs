@@ -99,7 +99,8 @@ fn pass(
     if parser.contested {
         parser.settle_cells();
     }
-    let Parser { schema, open_slots, next_expiry, outnamed, .. } = parser;
+    let Parser { mut schema, open_slots, next_expiry, outnamed, .. } = parser;
+    schema.series.shrink_to_fit();
     (Parsed { schema, used, open_slots, next_expiry }, outnamed)
 }
 

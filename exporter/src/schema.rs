@@ -7,6 +7,8 @@ use std::ops::Range;
 
 pub use tachograph_layout::{Aggregation, Kind, Number};
 
+use crate::series::SeriesList;
+
 /// The structure of a region. Equal structures are shared: a [`crate::RegionReader`] gives out the same `Arc` until
 /// its region's structure changes.
 ///
@@ -19,7 +21,7 @@ pub struct Schema {
     /// Families in the order of their registration.
     pub families: Vec<Family>,
     /// Series, grouped by family, in slot order within each.
-    pub series: Vec<Series>,
+    pub series: SeriesList,
     /// Families and series that were left out, the first [`Schema::MAX_DAMAGED`] of them.
     pub damaged: Vec<Damage>,
     /// How many more were left out than `damaged` lists.
@@ -38,12 +40,12 @@ impl Schema {
 
     /// This schema without the series that `lost` marks, by index.
     pub(crate) fn without(&self, lost: &[bool]) -> Self {
-        let mut left = Self { series: Vec::with_capacity(self.series.len()), ..self.headless() };
+        let mut left = self.headless();
         for family in &mut left.families {
             let start = left.series.len();
             for index in family.series.clone() {
                 if let (Some(series), Some(false)) = (self.series.get(index), lost.get(index)) {
-                    left.series.push(series.clone());
+                    left.series.push(series);
                 }
             }
             family.series = start..left.series.len();
@@ -54,7 +56,12 @@ impl Schema {
     /// This schema without any of its series; the families still say where theirs stood.
     fn headless(&self) -> Self {
         let Self { families, damaged, damaged_more, .. } = self;
-        Self { families: families.clone(), series: Vec::new(), damaged: damaged.clone(), damaged_more: *damaged_more }
+        Self {
+            families: families.clone(),
+            series: SeriesList::default(),
+            damaged: damaged.clone(),
+            damaged_more: *damaged_more,
+        }
     }
 
     /// Puts one more on the list of what was left out, or counts it where the list is full.
@@ -151,27 +158,6 @@ impl Family {
         let inverse = self.scale.recip().round();
         if inverse.is_normal() && inverse.recip() == self.scale { raw / inverse } else { raw * self.scale }
     }
-}
-
-/// A family with one set of label values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Series {
-    /// Index into [`Schema::families`].
-    pub family: usize,
-    /// Its slot in the region.
-    pub slot: u32,
-    /// How often the slot was given to another series.
-    pub generation: u32,
-    /// The label block, escaped and ready to print: `a="x",b="y"`. Empty where the family has no labels.
-    pub labels: String,
-    /// When it was registered: nanoseconds since the Unix epoch.
-    pub created_realtime_ns: u64,
-    /// No handle is left; its last value is shown for a while.
-    pub retired: bool,
-    /// First cell, or first line of the shared plane, where [`Kind::in_shared_plane`].
-    pub cell: u64,
-    /// How many cells (or lines) it owns.
-    pub cells: u32,
 }
 
 /// A family or series that was left out.

@@ -14,7 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::label_block::escaped;
 use crate::region_metrics::RegionMetrics;
-use crate::schema::{Family, Kind, Number, Schema, Series};
+use crate::schema::{Family, Kind, Number, Schema};
+use crate::series::Series;
 use crate::writer_metrics::WriterProcesses;
 use crate::{PartsError, RegionInfo, Snapshot};
 
@@ -168,9 +169,10 @@ impl Parts {
             plane.push(value.to_bits());
             self.schema.series.push(Series {
                 family: self.schema.families.len(),
-                slot: 0,
+                // In the order of the list: those of one family are told once.
+                slot: cell as u32,
                 generation: 0,
-                labels: labels(metric),
+                labels: &labels(metric),
                 created_realtime_ns: 0,
                 retired: false,
                 cell,
@@ -259,7 +261,7 @@ mod tests {
         let series = family.map_or(0..0, |family| family.series.clone());
         series
             .map(|index| match snapshot.value(index) {
-                Value::F64(value) => (snapshot.schema.series[index].labels.clone(), value),
+                Value::F64(value) => (snapshot.schema.series.get(index).expect("a series").labels.to_owned(), value),
                 other => panic!("{name}: {other:?}"),
             })
             .collect()

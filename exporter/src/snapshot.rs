@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tachograph_layout::Ordered;
 
 use crate::RegionInfo;
-use crate::schema::{Family, Kind, Number, Schema, Series};
+use crate::schema::{Family, Kind, Number, Schema};
+use crate::series::Series;
 
 /// A region at one moment.
 ///
@@ -18,9 +19,9 @@ use crate::schema::{Family, Kind, Number, Schema, Series};
 /// let mut family = Family::new("app_served_total", "Requests served", Kind::Counter, Number::U64);
 /// family.series = 0..1;
 /// let series = Series {
-///     family: 0, slot: 0, generation: 0, labels: String::new(), created_realtime_ns: 0, retired: false, cell: 0, cells: 1,
+///     family: 0, slot: 0, generation: 0, labels: "", created_realtime_ns: 0, retired: false, cell: 0, cells: 1,
 /// };
-/// let schema = Schema { families: vec![family], series: vec![series], ..Schema::default() };
+/// let schema = Schema { families: vec![family], series: [series].into_iter().collect(), ..Schema::default() };
 /// let snapshot = Snapshot::from_parts(RegionInfo::default(), Arc::new(schema), vec![7], vec![])?;
 /// assert_eq!(snapshot.value(0), Value::U64(7));
 /// # Ok::<(), tachograph_exporter::PartsError>(())
@@ -203,7 +204,7 @@ impl Snapshot {
     }
 
     /// Appends the raw words of a series of this snapshot: as many as its kind has, 0 for what is missing.
-    pub(crate) fn append_cells(&self, series: &Series, out: &mut Vec<u64>) {
+    pub(crate) fn append_cells(&self, series: &Series<'_>, out: &mut Vec<u64>) {
         let shared = self.schema.families.get(series.family).is_some_and(|family| family.kind.in_shared_plane());
         let (plane, end) = (if shared { &self.shared } else { &self.lane }, out.len() + series.cells as usize);
         out.extend_from_slice(words(plane, series.cell, series.cells as usize));

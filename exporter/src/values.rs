@@ -32,7 +32,7 @@ impl ReadPlan {
     pub(crate) fn new(schema: &Schema) -> Self {
         let mut plan = Self { cells: LANE_HEADER_CELLS as u64, ..Self::default() };
         for family in &schema.families {
-            for series in schema.series.get(family.series.clone()).unwrap_or_default() {
+            for series in schema.series.range(family.series.clone()) {
                 let end = series.cell.saturating_add(u64::from(series.cells));
                 if family.kind.in_shared_plane() {
                     plan.lines = plan.lines.max(end);

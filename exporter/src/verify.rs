@@ -194,7 +194,7 @@ impl Check<'_> {
     fn cells(&self, parsed: &Parsed) -> Listed {
         let mut findings = Listed::default();
         let (mut lanes, mut shared) = (Vec::new(), Vec::new());
-        for series in &parsed.schema.series {
+        for series in parsed.schema.series.iter() {
             let Some(family) = parsed.schema.families.get(series.family) else { continue };
             let plane = if family.kind.in_shared_plane() { &mut shared } else { &mut lanes };
             if series.cells > 0 {

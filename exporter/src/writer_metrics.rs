@@ -94,7 +94,7 @@ mod tests {
         let snapshot = own.snapshot().unwrap();
         for family in snapshot.schema.families.iter().filter(|family| family.name.starts_with("process_")) {
             let labels: Vec<&str> =
-                snapshot.schema.series[family.series.clone()].iter().map(|series| series.labels.as_str()).collect();
+                snapshot.schema.series.range(family.series.clone()).map(|series| series.labels).collect();
             assert_eq!(labels, ["", "tacho_region=\"own\""], "{}", family.name);
         }
         own.observe(&[], &[], 0, 0);

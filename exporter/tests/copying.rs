@@ -34,7 +34,9 @@ impl Drop for Stop<'_> {
 fn values<'a>(snapshot: &'a Snapshot, family: &str) -> Vec<(String, Value<'a>)> {
     let family = snapshot.schema.families.iter().find(|one| one.name == family).expect("the family");
     let series = family.series.clone();
-    series.map(|index| (snapshot.schema.series[index].labels.clone(), snapshot.value(index))).collect()
+    series
+        .map(|index| (snapshot.schema.series.get(index).expect("a series").labels.to_owned(), snapshot.value(index)))
+        .collect()
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Builder {
                 family: self.schema.families.len(),
                 slot: slot as u32,
                 generation: 0,
-                labels: (*labels).to_owned(),
+                labels,
                 created_realtime_ns: 0,
                 retired: false,
                 cell: plane.len() as u64,
@@ -221,9 +221,9 @@ fn every_kind_in_openmetrics_to_the_byte() {
     for family in &mut builder.schema.families {
         family.unit = if family.name.contains("seconds") { "seconds".to_owned() } else { String::new() };
     }
-    for series in &mut builder.schema.series {
-        series.created_realtime_ns = 1_520_430_000_123_456_789;
-    }
+    let created_realtime_ns = 1_520_430_000_123_456_789;
+    builder.schema.series =
+        builder.schema.series.iter().map(|series| Series { created_realtime_ns, ..series }).collect();
     let sources = [builder.build("mc-0", 1)];
     let plan = Plan::new(&sources, &Options::default()).expect("a plan");
     let mut out = Vec::new();
@@ -326,9 +326,8 @@ fn when_a_series_was_created_is_told_where_asked_for_and_where_it_is_shown() {
         labels.iter().zip(&values).map(|(label, value)| (label.as_str(), &value[..])).collect();
     let hidden = Family { name: "app_b_total".into(), ..shown.clone() };
     let mut builder = Builder::default().family(shown, &series).family(hidden, &[("", &[f64::NAN.to_bits()])]);
-    for (series, time) in builder.schema.series.iter_mut().zip(times.iter().chain(&[7])) {
-        series.created_realtime_ns = *time;
-    }
+    let timed = builder.schema.series.iter().zip(times.iter().chain(&[7]));
+    builder.schema.series = timed.map(|(series, time)| Series { created_realtime_ns: *time, ..series }).collect();
     let sources = [builder.build("r", 0)];
     let plan = Plan::new(&sources, &Options { region_label: String::new() }).expect("a plan");
     let created = |created| {

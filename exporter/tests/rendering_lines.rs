@@ -48,7 +48,7 @@ fn cell(number: Number) -> BoxedStrategy<u64> {
 fn family() -> impl Strategy<Value = Plain> {
     prop::sample::select(SHAPES.to_vec()).prop_flat_map(|(kind, number, cells)| {
         // Lengths about the sizes in which texts are copied, and some that no page holds.
-        let label = prop_oneof![30 => "[a-z]{0,140}", 1 => "[a-z]{16000,17000}"];
+        let label = prop_oneof![30 => "[a-z]{0,140}", 1 => "[a-z]{65000,66000}"];
         let integers = if kind == Kind::HistogramBounds { Number::U64 } else { number };
         let cells = (vec(cell(integers), cells), cell(number)).prop_map(move |(mut cells, sum)| {
             if let (Kind::HistogramBounds, Some(last)) = (kind, cells.last_mut()) {
@@ -65,12 +65,16 @@ fn go(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() { "NaN".into() } else { format!("{}Inf", if value > 0.0 { '+' } else { '-' }) };
     }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("an exponent");
+    let shortest = format!("{value:e}");
+    let (digits, exponent) = shortest.split_once('e').expect("an exponent");
     let exponent: i32 = exponent.parse().expect("a number");
+    let after_the_first = digits.bytes().filter(u8::is_ascii_digit).count() - 1;
     if value == 0.0 || (-4..6).contains(&exponent) {
-        return format!("{value}");
+        return format!("{value:.*}", after_the_first.saturating_add_signed(-exponent as isize));
     }
+    // As many digits again, since of two that are as near as each other the shortest form is not the even one.
+    let nearest = format!("{value:.after_the_first$e}");
+    let (digits, _) = nearest.split_once('e').expect("an exponent");
     format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
@@ -127,7 +131,7 @@ fn snapshot(families: &[Plain], schema: Option<Arc<Schema>>) -> Snapshot {
                 family: index,
                 slot,
                 generation: 0,
-                labels: format!("l=\"{label}\""),
+                labels: &format!("l=\"{label}\""),
                 created_realtime_ns: 0,
                 retired: false,
                 cell: plane.len() as u64,

@@ -162,7 +162,7 @@ impl Workbench {
 /// Renders a snapshot in every format.
 fn render(snapshot: Snapshot, len: u64) {
     for index in 0..snapshot.schema.series.len() {
-        let family = &snapshot.schema.families[snapshot.schema.series[index].family];
+        let family = &snapshot.schema.families[snapshot.schema.series.get(index).expect("a series").family];
         match snapshot.value(index) {
             Value::Histogram { buckets, .. } => assert_eq!(buckets.len(), family.bounds.len() + 1),
             _ => drop(snapshot.since_start(index)),

@@ -377,7 +377,8 @@ impl Lineage {
 /// Count and sum of a series; of a counter in steps, and the same in the step's unit.
 fn value(snapshot: &Snapshot, name: &str, labels: &str) -> Option<(u64, f64)> {
     let family = snapshot.schema.families.iter().find(|family| family.name == name)?;
-    let series = family.series.clone().find(|series| snapshot.schema.series[*series].labels == labels)?;
+    let series =
+        family.series.clone().find(|series| snapshot.schema.series.get(*series).expect("a series").labels == labels)?;
     Some(match snapshot.value(series) {
         Value::U64(value) => (value, value as f64 * STEP),
         Value::F64(value) => ((value / STEP) as u64, value),

@@ -164,7 +164,7 @@ impl Seen {
         for (index, series) in snapshot.schema.series.iter().enumerate() {
             let family = &snapshot.schema.families[series.family];
             let place = || format!("{}{{{}}} of slot {}", family.name, series.labels, series.slot);
-            let labels = self.slots.entry((series.slot, series.generation)).or_insert_with(|| series.labels.clone());
+            let labels = self.slots.entry((series.slot, series.generation)).or_insert_with(|| series.labels.to_owned());
             assert_eq!(*labels, series.labels, "{}, generation {}", place(), series.generation);
             if series.labels == "overflow=\"true\"" {
                 continue;
@@ -172,13 +172,13 @@ impl Seen {
             if family.name == "churn_living_total" {
                 let Value::U64(value) = snapshot.value(index) else { panic!("{} is no counter", place()) };
                 let now = (value, series.slot, series.generation);
-                let before = self.living.insert(series.labels.clone(), now).unwrap_or(now);
+                let before = self.living.insert(series.labels.to_owned(), now).unwrap_or(now);
                 assert!(value >= before.0, "{} fell from {} to {value}", place(), before.0);
                 assert_eq!((before.1, before.2), (now.1, now.2), "{} moved", place());
                 found += 1;
                 continue;
             }
-            let amount = expected(&series.labels);
+            let amount = expected(series.labels);
             let (value, allowed) = match snapshot.value(index) {
                 Value::U64(value) => (value as i64, [0, amount, amount]),
                 Value::I64(value) if family.name == "churn_level" => (value, [0, 3 * amount, amount]),
@@ -196,7 +196,8 @@ impl Seen {
 
 fn value(snapshot: &Snapshot, name: &str, labels: &str) -> u64 {
     let family = snapshot.schema.families.iter().find(|family| family.name == name).expect("the family");
-    let index = family.series.clone().find(|index| snapshot.schema.series[*index].labels == labels);
+    let index =
+        family.series.clone().find(|index| snapshot.schema.series.get(*index).expect("a series").labels == labels);
     let Value::U64(value) = snapshot.value(index.expect("the series")) else { panic!("a counter") };
     value
 }

@@ -261,7 +261,10 @@ fn short_threads_count_exactly_under_readers() {
         assert_eq!(count(&last, &extra(family)), THREADS_A_FAMILY * (family + 1));
     }
     let sent = last.schema.families.iter().find(|family| family.name == "app_sent_total").expect("registered");
-    let sent = sent.series.clone().filter(|index| last.schema.series[*index].labels != "overflow=\"true\"");
+    let sent = sent
+        .series
+        .clone()
+        .filter(|index| last.schema.series.get(*index).expect("a series").labels != "overflow=\"true\"");
     let sent: Vec<Value<'_>> = sent.map(|index| last.value(index)).collect();
     assert_eq!(sent, vec![Value::U64(writes / 8 / SETS); SETS as usize]);
     assert_eq!(reader.verify(), []);

@@ -1,144 +1,256 @@
-//! A body while it is written. Lines are written on a page of a fixed size that stays in the nearest cache, and a full page
-//! is handed on at once. A line asks for room once; its text is copied in blocks of a fixed size, past its end where it is
-//! shorter, and its number is written where it stands: no copy has a length that the compiler does not know. What a block
-//! wrote too much, the next line writes over.
+//! A body while it is written: on pages, each of which is handed on where it is full. A line asks for room once; its texts are
+//! copied in blocks of a fixed size, past their ends where they are shorter, and its number is written where it stands: no
+//! copy has a length that the compiler does not know. What a block wrote too much, the next text writes over.
 //!
-//! Called by all formats. It knows no format, and what stands behind the end of a page never leaves this file.
+//! Called by all formats. It knows no format, and what stands behind the end of a page is never handed on.
 
 use crate::number::WIDTH;
 
-/// Bytes that are copied at a time.
-pub(crate) const BLOCK: usize = 32;
+/// Bytes of a page: a part of the cache that is its processor's own, and far more than a line.
+pub(crate) const PAGE: usize = 64 << 10;
 
-/// Blocks that are copied one by one; a longer text is copied as it is.
-const BLOCKS: usize = 4;
+/// What a body is written on.
+pub(crate) type Page = [u8; PAGE];
 
-/// Bytes of a page. With 16 KiB a line took 2 ns more where the body does not fit the cache, by row `render_text` at `100k`; with
-/// either no more at `10k`.
-const PAGE: usize = 2 << 10;
+/// A page without anything on it.
+pub(crate) fn blank() -> Box<Page> {
+    // Not from an array, which would stand on the stack first.
+    let page = vec![0; PAGE].into_boxed_slice();
+    page.try_into().unwrap_or_else(|_| unreachable!("it has the length of a page"))
+}
 
-/// Takes a piece of a body.
-pub(super) type Take<'a> = dyn FnMut(&[u8]) + 'a;
+/// The longest texts around the labels of a line, and the longest labels, that are copied in blocks.
+pub(crate) const AROUND: usize = 64;
+const LABELS: usize = 128;
+/// What a line takes at most whose texts are no longer.
+const ROOM: usize = 2 * AROUND + LABELS + WIDTH + 1;
 
-/// Appends to a buffer, a page at a time, or has every page taken out of it.
+/// A text of so many bytes, and what is behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text<'a> {
+    pub(crate) from: &'a [u8],
+    pub(crate) len: usize,
+}
+
+impl<'a> Text<'a> {
+    /// The block that holds it, and how long it is in there.
+    fn block<const BLOCK: usize>(self) -> Option<(&'a [u8; BLOCK], usize)> {
+        (self.len <= BLOCK).then_some((self.from.first_chunk()?, self.len))
+    }
+}
+
+/// Takes what was written on a page, so many bytes: off the page, or with it, where it leaves another in its place.
+pub(crate) type Turn<'a> = dyn FnMut(&mut Box<Page>, usize) + 'a;
+
+/// Writes on one page after the other.
 pub(super) struct Body<'a> {
-    page: Box<[u8; PAGE]>,
+    page: Box<Page>,
     /// Where the page's next line begins.
     end: usize,
-    out: &'a mut Vec<u8>,
-    /// Takes what is in the buffer, which is empty from then on.
-    take: Option<&'a mut Take<'a>>,
+    turn: &'a mut Turn<'a>,
+    /// What is made apart, before it goes on a page.
+    apart: Vec<u8>,
 }
 
 impl<'a> Body<'a> {
-    /// Appends to what is in the buffer.
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { page: Box::new([0; PAGE]), end: 0, out, take: None }
+    /// Begins on this page.
+    pub(super) fn new(page: Box<Page>, turn: &'a mut Turn<'a>) -> Self {
+        Self { page, end: 0, turn, apart: Vec::new() }
     }
 
-    /// Has the body taken piece by piece, through an empty buffer.
-    pub(super) fn taken(out: &'a mut Vec<u8>, take: &'a mut Take<'a>) -> Self {
-        Self { take: Some(take), ..Self::new(out) }
-    }
-
-    /// Hands the last page on.
+    /// Hands on what is on the last page.
     pub(super) fn finish(mut self) {
-        self.turn();
-    }
-
-    /// Makes room for so many bytes more, as a first guess.
-    pub(super) fn reserve(&mut self, bytes: usize) {
-        if self.take.is_none() {
-            self.out.reserve(bytes);
+        if self.end > 0 {
+            self.turn();
         }
     }
 
-    /// Appends a text.
-    pub(super) fn text(&mut self, text: &[u8]) {
-        self.appending(|out| out.extend_from_slice(text));
-    }
-
-    /// Has something appended behind the page.
+    /// Has something appended that must be whole before its beginning is known.
     pub(super) fn appending(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
-        self.turn();
-        append(self.out);
-        self.pass_on();
+        let mut whole = std::mem::take(&mut self.apart);
+        append(&mut whole);
+        self.text(&whole);
+        whole.clear();
+        self.apart = whole;
     }
 
-    /// Appends the first `len` bytes of `text`, which goes on for a block at least; then the number that `number` writes,
-    /// telling how long it is; then the line's end.
+    /// Appends a text of any length.
+    pub(super) fn text(&mut self, mut text: &[u8]) {
+        while !text.is_empty() {
+            if self.end == PAGE {
+                self.turn();
+            }
+            let (here, rest) = text.split_at(text.len().min(PAGE - self.end));
+            if let Some(place) = self.page.get_mut(self.end..self.end + here.len()) {
+                place.copy_from_slice(here);
+            }
+            self.end += here.len();
+            text = rest;
+        }
+    }
+
+    /// Appends lines that differ in labels and number: each is `head`, labels, `tail`, what `write` makes of the number, and the
+    /// line's end.
+    #[inline]
+    pub(super) fn lines<'t, N: Copy>(
+        &mut self,
+        head: Text<'_>,
+        tail: Text<'_>,
+        lines: impl Iterator<Item = (Text<'t>, N)>,
+        write: impl Fn(&mut [u8; WIDTH], N) -> usize + Copy,
+    ) {
+        // Most are short.
+        if let (Some(head), Some(tail)) = (head.block::<32>(), tail.block::<32>()) {
+            self.lines_of(head, tail, lines, write);
+        } else if let (Some(head), Some(tail)) = (head.block::<AROUND>(), tail.block::<AROUND>()) {
+            self.lines_of(head, tail, lines, write);
+        } else {
+            lines.for_each(|(labels, number)| self.rare_line(head, labels, tail, |place| write(place, number)));
+        }
+    }
+
+    fn lines_of<'t, const HEAD: usize, const TAIL: usize, N: Copy>(
+        &mut self,
+        head: (&[u8; HEAD], usize),
+        tail: (&[u8; TAIL], usize),
+        lines: impl Iterator<Item = (Text<'t>, N)>,
+        write: impl Fn(&mut [u8; WIDTH], N) -> usize + Copy,
+    ) {
+        // Copies of their own, which no write to the page could change.
+        let (head, tail) = ((&{ *head.0 }, head.1), (&{ *tail.0 }, tail.1));
+        let mut end = self.end;
+        for (labels, number) in lines {
+            let place = self.page.get_mut(end..).and_then(|place| place.first_chunk_mut());
+            let written = place.and_then(|place| write_line(place, head, labels, tail, |place| write(place, number)));
+            end = if let Some(written) = written {
+                end + written
+            } else {
+                self.end = end;
+                self.rare((head.0, head.1), (labels.from, labels.len), (tail.0, tail.1), |place| write(place, number));
+                self.end
+            };
+        }
+        self.end = end;
+    }
+
+    /// Appends lines of the same labels, each between a head and a tail of its own.
+    #[inline]
+    pub(super) fn alike<'t, N: Copy>(
+        &mut self,
+        labels: Text<'_>,
+        lines: impl Iterator<Item = ((Text<'t>, Text<'t>), N)>,
+        write: impl Fn(&mut [u8; WIDTH], N) -> usize + Copy,
+    ) {
+        let mut end = self.end;
+        for ((head, tail), number) in lines {
+            let place = self.page.get_mut(end..).and_then(|place| place.first_chunk_mut());
+            let written = place.and_then(|place| {
+                let number = |place: &mut [u8; WIDTH]| write(place, number);
+                if let (Some(head), Some(tail)) = (head.block::<32>(), tail.block::<AROUND>()) {
+                    write_line(place, head, labels, tail, number)
+                } else {
+                    write_line(place, head.block::<AROUND>()?, labels, tail.block::<AROUND>()?, number)
+                }
+            });
+            end = if let Some(written) = written {
+                end + written
+            } else {
+                self.end = end;
+                self.rare_line(head, labels, tail, |place| write(place, number));
+                self.end
+            };
+        }
+        self.end = end;
+    }
+
+    /// Appends one such line.
     #[inline(always)]
-    pub(super) fn line(&mut self, text: &[u8], len: usize, number: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
-        if len > BLOCKS * BLOCK || self.end > PAGE - (BLOCKS + 1) * BLOCK - WIDTH {
-            return self.rare_line(text, len, number);
+    pub(super) fn line(
+        &mut self,
+        head: Text<'_>,
+        labels: Text<'_>,
+        tail: Text<'_>,
+        number: impl Fn(&mut [u8; WIDTH]) -> usize,
+    ) {
+        if let (Some(head), Some(tail)) = (head.block::<AROUND>(), tail.block::<AROUND>())
+            && let Some(place) = self.page.get_mut(self.end..).and_then(|place| place.first_chunk_mut())
+            && let Some(written) = write_line(place, head, labels, tail, &number)
+        {
+            self.end += written;
+        } else {
+            self.rare_line(head, labels, tail, number);
         }
-        self.end = write(&mut self.page, self.end, text, len, number);
     }
 
-    /// A line for which there is no room on this page, or on any.
+    fn rare_line(
+        &mut self,
+        head: Text<'_>,
+        labels: Text<'_>,
+        tail: Text<'_>,
+        number: impl Fn(&mut [u8; WIDTH]) -> usize,
+    ) {
+        self.rare((head.from, head.len), (labels.from, labels.len), (tail.from, tail.len), number);
+    }
+
+    /// A line with a long text, or for which there may be no room on this page.
+    #[cold]
     #[inline(never)]
-    fn rare_line(&mut self, text: &[u8], len: usize, number: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
-        self.turn();
-        let mut rest = (text, len);
-        if len > BLOCKS * BLOCK {
-            let (long, short) = text.split_at(len - len % BLOCK);
-            self.out.extend_from_slice(long);
-            rest = (short, len % BLOCK);
+    fn rare(
+        &mut self,
+        head: (&[u8], usize),
+        labels: (&[u8], usize),
+        tail: (&[u8], usize),
+        number: impl Fn(&mut [u8; WIDTH]) -> usize,
+    ) {
+        for (from, len) in [head, labels, tail] {
+            self.text(from.get(..len).unwrap_or(from));
         }
-        self.end = write(&mut self.page, 0, rest.0, rest.1, number);
+        let mut place = [0; WIDTH];
+        let len = number(&mut place);
+        self.text(place.get(..len).unwrap_or_default());
+        self.text(b"\n");
     }
 
     /// Hands the page on and begins the next.
     fn turn(&mut self) {
-        self.out.extend_from_slice(self.page.get(..self.end).unwrap_or_default());
+        (self.turn)(&mut self.page, self.end);
         self.end = 0;
-        self.pass_on();
-    }
-
-    fn pass_on(&mut self) {
-        if let Some(take) = &mut self.take {
-            take(self.out);
-            self.out.clear();
-        }
     }
 }
 
-/// Writes a line to a page, where there is room, and says where it ends. A call a line, or a block, would cost a third of the line:
-/// whether one is made must not hang on how the crate is cut into units.
+/// Writes a line and says how long it is; `None` where its labels are long, or not as much is behind them as is copied.
+///
+/// A call a line, or a block, would cost a third of the line: whether one is made must not hang on how the crate is cut into
+/// units. All lengths are below what `place` has, which the compiler sees.
 #[inline(always)]
-fn write(
-    page: &mut [u8; PAGE],
-    at: usize,
-    text: &[u8],
-    len: usize,
-    number: impl FnOnce(&mut [u8; WIDTH]) -> usize,
-) -> usize {
-    // By hand: of a loop over blocks the compiler makes a call again.
-    copy_block(page, at, text, 0);
-    if len > BLOCK {
-        copy_block(page, at, text, 1);
+fn write_line<const HEAD: usize, const TAIL: usize>(
+    place: &mut [u8; ROOM],
+    (head, head_len): (&[u8; HEAD], usize),
+    labels: Text<'_>,
+    (tail, tail_len): (&[u8; TAIL], usize),
+    number: impl Fn(&mut [u8; WIDTH]) -> usize,
+) -> Option<usize> {
+    put(place, 0, head)?;
+    let at = head_len.min(HEAD);
+    if labels.len <= 32 {
+        put::<32>(place, at, labels.from.first_chunk()?)?;
+    } else if labels.len <= 64 {
+        put::<64>(place, at, labels.from.first_chunk()?)?;
+    } else if labels.len <= LABELS {
+        put::<LABELS>(place, at, labels.from.first_chunk()?)?;
+    } else {
+        return None;
     }
-    if len > 2 * BLOCK {
-        copy_block(page, at, text, 2);
-    }
-    if len > 3 * BLOCK {
-        copy_block(page, at, text, 3);
-    }
-    let at = at + len;
-    let Some(place) = page.get_mut(at..).and_then(|place| place.first_chunk_mut()) else { return at };
-    let end = at + number(place);
-    if let Some(place) = page.get_mut(end) {
-        *place = b'\n';
-    }
-    end + 1
+    let at = at + labels.len;
+    put(place, at, tail)?;
+    let at = at + tail_len.min(TAIL);
+    let end = at + number(place.get_mut(at..)?.first_chunk_mut()?);
+    *place.get_mut(end)? = b'\n';
+    Some(end + 1)
 }
 
-/// Copies one block of a text that stands at a place of the page.
 #[inline(always)]
-fn copy_block(page: &mut [u8; PAGE], at: usize, text: &[u8], block: usize) {
-    let from = text.get(block * BLOCK..).and_then(|from| from.first_chunk::<BLOCK>());
-    let to = page.get_mut(at + block * BLOCK..).and_then(|to| to.first_chunk_mut::<BLOCK>());
-    if let (Some(to), Some(from)) = (to, from) {
-        *to = *from;
-    }
+fn put<const BLOCK: usize>(place: &mut [u8; ROOM], at: usize, block: &[u8; BLOCK]) -> Option<()> {
+    *place.get_mut(at..)?.first_chunk_mut()? = *block;
+    Some(())
 }

@@ -3,12 +3,13 @@
 
 use serde_json::json;
 
+use super::body::Body;
 use super::selection::{Selection, Wanted, families};
 use crate::json::series_json;
 use crate::plan::{Plan, Source};
 
-pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out: &mut Vec<u8>) {
-    out.extend_from_slice(br#"{"version":1,"families":["#);
+pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out: &mut Body<'_>) {
+    out.text(br#"{"version":1,"families":["#);
     let mut separator: &[u8] = b"";
     for (planned, family) in families(plan, sources, selection) {
         let head = json!({
@@ -22,16 +23,15 @@ pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, out
             let schema = &source.snapshot.schema;
             let Some(family) = schema.families.get(block.family) else { continue };
             for index in family.series.clone() {
-                let Some(series) = schema.series.get(index).filter(|series| wanted.wants(&series.labels)) else {
+                let Some(series) = schema.series.get(index).filter(|series| wanted.wants(series.labels)) else {
                     continue;
                 };
-                out.extend_from_slice(&begin);
-                out.extend_from_slice(
-                    series_json(&source.snapshot, family, series, index, &block.region).to_string().as_bytes(),
-                );
+                out.text(&begin);
+                let object = series_json(&source.snapshot, family, &series, index, &block.region);
+                out.text(object.to_string().as_bytes());
                 (begin, separator) = (b",".to_vec(), b"]},");
             }
         }
     }
-    out.extend_from_slice(if separator.is_empty() { b"]}\n" } else { b"]}]}\n" });
+    out.text(if separator.is_empty() { b"]}\n" } else { b"]}]}\n" });
 }

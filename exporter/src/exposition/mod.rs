@@ -1,7 +1,7 @@
 //! What a scraper gets: one snapshot of all regions in the format and the selection that it asked for.
 //!
 //! Called by the server and by `tacho show`. All formats render from the same plan and the same snapshots, so they agree
-//! by construction; a render allocates nothing a series, and the buffer grows to the size of the body once.
+//! by construction; a render allocates nothing a series.
 
 pub(crate) mod body;
 mod json;
@@ -15,7 +15,9 @@ mod text;
 
 use crate::plan::{Plan, Source};
 
-use body::Body;
+use body::{Body, Turn, blank};
+
+pub(crate) use body::Page;
 
 pub use selection::Selection;
 
@@ -85,10 +87,10 @@ impl Exposition {
     ///
     /// The example of [`Plan`] shows it at work.
     pub fn render(&self, plan: &Plan, sources: &[Source], out: &mut Vec<u8>) -> bool {
-        self.write(plan, sources, Body::new(out))
+        self.write(plan, sources, blank(), &mut |page, len| out.extend_from_slice(page.get(..len).unwrap_or_default()))
     }
 
-    /// The same, where `take` gets the body piece by piece: in text some KiB at a time, in protobuf a family, in JSON all of it.
+    /// The same, where `take` gets the body piece by piece, some KiB at a time.
     ///
     /// ```
     /// use tachograph_exporter::exposition::{Exposition, Format};
@@ -100,18 +102,20 @@ impl Exposition {
     /// # Ok::<(), tachograph_exporter::plan::PlanError>(())
     /// ```
     pub fn render_pieces(&self, plan: &Plan, sources: &[Source], take: &mut dyn FnMut(&[u8])) -> bool {
-        self.write(plan, sources, Body::taken(&mut Vec::new(), take))
+        self.write(plan, sources, blank(), &mut |page, len| take(page.get(..len).unwrap_or_default()))
     }
 
-    fn write(&self, plan: &Plan, sources: &[Source], mut body: Body<'_>) -> bool {
+    /// The same, begun on this page; `turn` may take each page that was written on, and leave another.
+    pub(crate) fn write(&self, plan: &Plan, sources: &[Source], page: Box<Page>, turn: &mut Turn<'_>) -> bool {
         if !plan.fits(sources) {
             return false;
         }
+        let mut body = Body::new(page, turn);
         match self.format {
             Format::Text => text::render(plan, sources, &self.selection, &mut body),
             Format::OpenMetrics => openmetrics::render(plan, sources, &self.selection, self.created, &mut body),
             Format::Protobuf => protobuf::render(plan, sources, &self.selection, &mut body),
-            Format::Json => body.appending(|out| json::render(plan, sources, &self.selection, out)),
+            Format::Json => json::render(plan, sources, &self.selection, &mut body),
         }
         body.finish();
         true

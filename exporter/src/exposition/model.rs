@@ -22,7 +22,7 @@ pub(crate) fn families(plan: &Plan, sources: &[Source]) -> Vec<MetricFamily> {
             let mut metrics = Vec::new();
             for block in plan.blocks.get(planned.blocks.clone()).unwrap_or_default() {
                 if let Some(source) = sources.get(block.source) {
-                    of_block(plan, block, source, &mut metrics);
+                    of_block(block, source, &mut metrics);
                 }
             }
             let mut model = MetricFamily::default();
@@ -40,15 +40,14 @@ pub(crate) fn families(plan: &Plan, sources: &[Source]) -> Vec<MetricFamily> {
         .collect()
 }
 
-fn of_block(plan: &Plan, block: &Block, source: &Source, metrics: &mut Vec<Metric>) {
+fn of_block(block: &Block, source: &Source, metrics: &mut Vec<Metric>) {
     let snapshot = &source.snapshot;
     let Some(family) = snapshot.schema.families.get(block.family) else { return };
-    let all = snapshot.schema.series.get(family.series.clone()).unwrap_or_default();
-    let cells = plan.cells.get(block.series.clone()).unwrap_or_default();
-    for (cell, series) in cells.iter().zip(all) {
-        let mut labels = pairs(&series.labels);
+    let all = snapshot.schema.series.range(family.series.clone());
+    for series in all {
+        let mut labels = pairs(series.labels);
         labels.extend(pairs(&block.region));
-        match snapshot.value_at(family, *cell) {
+        match snapshot.value_at(family, series.cell) {
             Value::States(states) => {
                 for (op, state) in block.ops.iter().zip(&family.states) {
                     let Op::State(bit) = op else { continue };

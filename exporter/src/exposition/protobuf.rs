@@ -21,6 +21,8 @@ pub(crate) struct Labels {
     arena: Vec<u8>,
     /// For each series, in the plan's order, how many bytes are its own.
     lengths: Vec<u32>,
+    /// For each block where its labels begin and which length is its first.
+    blocks: Vec<(usize, usize)>,
 }
 
 // A field's number and wire type, as one byte.
@@ -42,18 +44,17 @@ const VALUE: u8 = 1;
 
 pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, body: &mut Body<'_>) {
     let labels = plan.labels.get_or_init(|| Labels::of(plan, sources));
-    // Families come in the order of their labels; those that are not wanted are passed over.
-    let mut cursor = Cursor { labels, series: 0, at: 0 };
     for (planned, family) in families(plan, sources, selection) {
         body.appending(|out| {
             let begin = out.len();
             let mut any = false;
             message(out, |out| {
                 head(out, family);
-                for block in plan.blocks.get(planned.blocks.clone()).unwrap_or_default() {
+                for index in planned.blocks.clone() {
+                    let Some(block) = plan.blocks.get(index) else { continue };
                     let Some(source) = sources.get(block.source) else { continue };
                     let Some(wanted) = Wanted::of(selection, source) else { continue };
-                    any |= metrics(plan, block, source, &wanted, &mut cursor, out);
+                    any |= metrics(block, source, &wanted, labels.of_block(index), out);
                 }
             });
             if !any {
@@ -77,27 +78,24 @@ fn head(out: &mut Vec<u8>, family: &Family) {
 }
 
 /// Appends the metrics of one block; whether there were any.
-fn metrics(
-    plan: &Plan,
+fn metrics<'a>(
     block: &Block,
     source: &Source,
     wanted: &Wanted<'_>,
-    cursor: &mut Cursor<'_>,
+    labels: impl Iterator<Item = &'a [u8]>,
     out: &mut Vec<u8>,
 ) -> bool {
     let snapshot = &source.snapshot;
     let Some(family) = snapshot.schema.families.get(block.family) else { return false };
-    let all = snapshot.schema.series.get(family.series.clone()).unwrap_or_default();
-    let cells = plan.cells.get(block.series.clone()).unwrap_or_default();
+    let all = snapshot.schema.series.range(family.series.clone());
     let native = Native::of(family);
     let mut any = false;
-    for ((index, cell), series) in block.series.clone().zip(cells).zip(all) {
-        if !wanted.wants(&series.labels) {
+    for (series, labels) in all.zip(labels) {
+        if !wanted.wants(series.labels) {
             continue;
         }
-        let labels = cursor.labels_of(index);
         let mut gauge = |value: f64| metric(out, labels, bytes(2), |out| double(out, VALUE, value));
-        match snapshot.value_at(family, *cell) {
+        match snapshot.value_at(family, series.cell) {
             Value::States(states) => {
                 for (op, state) in block.ops.iter().zip(&family.states) {
                     let Op::State(bit) = op else { continue };
@@ -113,11 +111,11 @@ fn metrics(
             }
             Value::Histogram { buckets, sum } => metric(out, labels, bytes(7), |out| {
                 histogram(out, family, native.as_ref(), &block.ops, buckets, sum);
-                created(out, 15, series);
+                created(out, 15, &series);
             }),
             value if family.kind == Kind::Counter => metric(out, labels, bytes(3), |out| {
                 double(out, VALUE, as_f64(value));
-                created(out, 3, series);
+                created(out, 3, &series);
             }),
             value => gauge(as_f64(value)),
         }
@@ -239,7 +237,7 @@ fn spans(out: &mut Vec<u8>, indexes: impl Iterator<Item = i32>) {
 }
 
 /// When a series was created, as a timestamp in this field.
-fn created(out: &mut Vec<u8>, field: u8, series: &Series) {
+fn created(out: &mut Vec<u8>, field: u8, series: &Series<'_>) {
     const SECOND: u64 = 1_000_000_000;
     let at = series.created_realtime_ns;
     if at > 0 {
@@ -254,14 +252,14 @@ fn created(out: &mut Vec<u8>, field: u8, series: &Series) {
 impl Labels {
     fn of(plan: &Plan, sources: &[Source]) -> Self {
         let mut labels = Self::default();
-        labels.lengths.reserve_exact(plan.cells.len());
         for block in &plan.blocks {
+            labels.blocks.push((labels.arena.len(), labels.lengths.len()));
             let schema = sources.get(block.source).map(|source| &source.snapshot.schema);
             let family = schema.and_then(|schema| schema.families.get(block.family));
-            let all = schema.zip(family).and_then(|(schema, family)| schema.series.get(family.series.clone()));
-            for series in all.unwrap_or_default().iter().take(block.series.len()) {
+            let Some((schema, family)) = schema.zip(family) else { continue };
+            for series in schema.series.range(family.series.clone()) {
                 let before = labels.arena.len();
-                for (name, value) in label_block::pairs(&series.labels).chain(label_block::pairs(&block.region)) {
+                for (name, value) in label_block::pairs(series.labels).chain(label_block::pairs(&block.region)) {
                     label(&mut labels.arena, name, &label_block::unescaped(value));
                 }
                 // Of strings that are none longer than 64 KiB.
@@ -269,28 +267,18 @@ impl Labels {
             }
         }
         labels.arena.shrink_to_fit();
+        labels.lengths.shrink_to_fit();
         labels
     }
-}
 
-/// Goes through the labels of a plan, upwards.
-struct Cursor<'a> {
-    labels: &'a Labels,
-    /// The next series.
-    series: usize,
-    /// Where its labels begin.
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// The labels of a series, which is none that was passed.
-    fn labels_of(&mut self, series: usize) -> &'a [u8] {
-        let length = |index: usize| self.labels.lengths.get(index).map_or(0, |length| *length as usize);
-        self.at += (self.series..series).map(length).sum::<usize>();
-        let labels = self.labels.arena.get(self.at..self.at + length(series)).unwrap_or_default();
-        self.at += labels.len();
-        self.series = series + 1;
-        labels
+    /// Those of each series of a block; what follows it has none that are asked for.
+    fn of_block(&self, block: usize) -> impl Iterator<Item = &[u8]> {
+        let (mut at, first) = self.blocks.get(block).copied().unwrap_or_default();
+        self.lengths.get(first..).unwrap_or_default().iter().map(move |length| {
+            let labels = self.arena.get(at..at + *length as usize).unwrap_or_default();
+            at += labels.len();
+            labels
+        })
     }
 }
 

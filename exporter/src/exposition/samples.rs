@@ -1,15 +1,17 @@
-//! The sample lines that both text formats have: the plan's prefix, and a number behind it.
+//! The sample lines that both text formats have: the plan's words around the labels of a series, and a number behind them.
 //!
 //! Called by `text.rs` and `openmetrics.rs` for each block of series. This is the exporter's hottest loop: it copies,
 //! formats, and looks at no name.
 
-use super::body::Body;
-use super::selection::{Selection, Wanted};
+use std::ops::Range;
+
+use super::body::{Body, Text};
+use super::selection::Wanted;
 use crate::distribution::plus;
 use crate::number::{WIDTH, write_f64, write_i64, write_millis, write_u64};
-use crate::plan::{Block, Op, Plan, Source, openmetrics_name};
+use crate::plan::{Block, Line, Op, Source, Words};
 use crate::schema::{Family, Kind};
-use crate::{Series, Value};
+use crate::{Snapshot, Value};
 
 /// What a format allows.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +25,7 @@ pub(super) struct Style {
 
 /// Appends the lines of one block. `head` stands before the first line that is written, and is empty from then on.
 pub(super) fn block(
-    plan: &Plan,
+    words: &Words,
     block: &Block,
     source: &Source,
     wanted: &Wanted<'_>,
@@ -33,49 +35,16 @@ pub(super) fn block(
 ) {
     let snapshot = &source.snapshot;
     let Some(family) = snapshot.schema.families.get(block.family) else { return };
-    let cells = plan.cells.get(block.series.clone()).unwrap_or_default();
-    let all = snapshot.schema.series.get(family.series.clone()).unwrap_or_default();
-    let per_series = block.ops.len();
-    let lines = plan.prefixes.get(block.line..block.line + cells.len() * per_series).unwrap_or_default();
-    // A state set without states has series and no lines.
-    let lines = lines.chunks_exact(per_series.max(1));
-    let mut writer = Writer { arena: &plan.arena, at: block.start, out };
-    let plain = !style.strict && !style.created;
-    if let (Some(values), false, true) = (snapshot.integers(family), style.created, wanted.all()) {
-        // Most of what there is, without a look at each one's kind.
-        for (cell, prefix) in cells.iter().zip(lines.flatten()) {
-            writer.head(head);
-            let value = usize::try_from(*cell).ok().and_then(|cell| values.get(cell)).copied().unwrap_or(0);
-            writer.line(*prefix, |out| write_u64(out, value));
-        }
-        return;
-    }
-    for ((cell, prefixes), series) in cells.iter().zip(lines).zip(all) {
-        if !wanted.wants(&series.labels) {
-            writer.skip(prefixes);
-            continue;
-        }
-        writer.head(head);
-        match (snapshot.value_at(family, *cell), prefixes) {
-            (Value::U64(value), [prefix]) => writer.line(*prefix, |out| write_u64(out, value)),
-            (Value::I64(value), [prefix]) => writer.line(*prefix, |out| write_i64(out, value)),
-            (Value::F64(value), [prefix]) if plain || shows(family, value) => {
-                writer.line(*prefix, |out| write_f64(out, value));
-            }
-            (Value::Histogram { buckets, sum }, _) => {
-                let has_sum = plain || (sum >= 0.0 && family.bounds.first().is_none_or(|bound| *bound >= 0.0));
-                writer.histogram(prefixes, &block.ops, buckets, has_sum.then_some(sum));
-            }
-            (Value::States(states), _) => writer.states(prefixes, &block.ops, states),
-            (Value::Info, [prefix]) => writer.line(*prefix, |out| write_u64(out, 1)),
-            _ => {
-                writer.skip(prefixes);
-                continue;
+    let mut writer = Writer { words, block, snapshot, family, style, plain: !style.strict && !style.created, out };
+    if let Some(wants) = wanted.by_labels() {
+        // Of the exporter's own only.
+        for index in family.series.clone() {
+            if snapshot.schema.series.get(index).is_some_and(|series| wants(series.labels)) {
+                writer.range(index..index + 1, head);
             }
         }
-        if style.created && counts(family) {
-            writer.created(family, series, prefixes);
-        }
+    } else {
+        writer.range(family.series.clone(), head);
     }
 }
 
@@ -84,90 +53,114 @@ fn shows(family: &Family, value: f64) -> bool {
     family.kind != Kind::Counter || value >= 0.0
 }
 
-/// Whether a family's series say when they were created.
-const fn counts(family: &Family) -> bool {
-    matches!(family.kind, Kind::Counter | Kind::HistogramBounds | Kind::HistogramExponential)
-}
-
-/// Writes lines one after the other, with the prefixes that follow each other in the arena.
+/// Writes the lines of one block.
 struct Writer<'a, 'b> {
-    arena: &'a [u8],
-    /// Where the next prefix begins.
-    at: usize,
+    words: &'a Words,
+    block: &'a Block,
+    snapshot: &'a Snapshot,
+    family: &'a Family,
+    style: Style,
+    /// Nothing is left out and nothing added.
+    plain: bool,
     out: &'a mut Body<'b>,
 }
 
 impl Writer<'_, '_> {
-    /// Writes the head, once.
+    fn range(&mut self, range: Range<usize>, head: &mut &[u8]) {
+        let integers = self.snapshot.integers(self.family).filter(|_| !self.style.created);
+        for stretch in self.snapshot.schema.series.stretches(range) {
+            if !head.is_empty() && !self.block.ops.is_empty() {
+                // A state set without states has series and no lines.
+                self.out.text(std::mem::take(head));
+            }
+            let cell = stretch.cell();
+            if let Some(integers) = integers {
+                // Most of what there is, without a look at each one's kind.
+                let values = usize::try_from(cell).ok().and_then(|cell| integers.get(cell..)).unwrap_or_default();
+                self.integers(stretch.labels().zip(values.iter().copied()));
+            } else {
+                let cells = stretch.cells();
+                for (labels, ahead) in stretch.labels().zip(0_u64..) {
+                    let value = self.snapshot.value_at(self.family, cell.wrapping_add(ahead * cells));
+                    self.series(labels, value, stretch.created_realtime_ns());
+                }
+            }
+        }
+    }
+
+    /// A line of each, which are of a kind that has one.
+    fn integers<'t>(&mut self, all: impl Iterator<Item = (Text<'t>, u64)>) {
+        if let [line] = self.block.lines.all() {
+            let (head, tail) = self.words.of(*line);
+            self.out.lines(head, tail, all, write_u64);
+        } else {
+            all.for_each(|(labels, value)| self.one(labels, |out| write_u64(out, value)));
+        }
+    }
+
     #[inline]
-    fn head(&mut self, head: &mut &[u8]) {
-        if !head.is_empty() {
-            self.out.text(std::mem::take(head));
+    fn series(&mut self, labels: Text<'_>, value: Value<'_>, created_realtime_ns: u64) {
+        match value {
+            Value::U64(value) => self.one(labels, |out| write_u64(out, value)),
+            Value::I64(value) => self.one(labels, |out| write_i64(out, value)),
+            Value::F64(value) if self.plain || shows(self.family, value) => {
+                self.one(labels, |out| write_f64(out, value));
+            }
+            Value::F64(_) => return,
+            Value::Info => self.one(labels, |out| write_u64(out, 1)),
+            Value::Histogram { buckets, sum } => self.histogram(labels, buckets, sum),
+            Value::States(states) => self.states(labels, states),
+        }
+        if self.style.created
+            && created_realtime_ns > 0
+            && let [line] = self.block.created.of(labels.len)
+        {
+            self.line(*line, labels, |out| write_millis(out, created_realtime_ns / 1_000_000));
+        }
+    }
+
+    fn one(&mut self, labels: Text<'_>, number: impl Fn(&mut [u8; WIDTH]) -> usize) {
+        if let [line] = self.block.lines.of(labels.len) {
+            self.line(*line, labels, number);
         }
     }
 
     #[inline(always)]
-    fn line(&mut self, prefix: u32, number: impl FnOnce(&mut [u8; WIDTH]) -> usize) {
-        // Behind the last prefix there is a block more.
-        self.out.line(&self.arena[self.at..], prefix as usize, number);
-        self.at += prefix as usize;
-    }
-
-    fn skip(&mut self, prefixes: &[u32]) {
-        self.at += prefixes.iter().map(|prefix| *prefix as usize).sum::<usize>();
+    fn line(&mut self, line: Line, labels: Text<'_>, number: impl Fn(&mut [u8; WIDTH]) -> usize) {
+        let (head, tail) = self.words.of(line);
+        self.out.line(head, labels, tail, number);
     }
 
     #[inline]
-    fn histogram(&mut self, prefixes: &[u32], ops: &[Op], buckets: &[u64], sum: Option<f64>) {
+    fn histogram(&mut self, labels: Text<'_>, buckets: &[u64], sum: f64) {
+        let lines = self.block.lines.of(labels.len);
+        // The buckets come first, then the sum and the count.
+        let Some((lines, [sum_line, count_line])) = lines.split_last_chunk() else { return };
         // Buckets are counted upwards, each from where the one before ended.
         let (mut count, mut counted) = (0_u64, 0);
-        for (prefix, op) in prefixes.iter().zip(ops) {
-            let end = match (op, sum) {
-                (Op::Bucket(index), _) => *index as usize + 1,
-                (Op::Sum, Some(sum)) => {
-                    self.line(*prefix, |out| write_f64(out, sum));
-                    continue;
-                }
-                // A count without a sum is refused, too.
-                (Op::Sum | Op::Count, None) => {
-                    self.at += *prefix as usize;
-                    continue;
-                }
-                _ => buckets.len(),
-            };
+        let mut below = |end: usize| {
             while counted < end {
                 count = plus(count, buckets.get(counted).copied().unwrap_or(0));
                 counted += 1;
             }
-            self.line(*prefix, |out| write_u64(out, count));
+            count
+        };
+        let counts = lines.iter().zip(&self.block.ops).map(|(line, op)| {
+            let end = if let Op::Bucket(index) = op { *index as usize + 1 } else { buckets.len() };
+            (self.words.of(*line), below(end))
+        });
+        self.out.alike(labels, counts, write_u64);
+        // A count without a sum is refused, too.
+        if self.plain || (sum >= 0.0 && self.family.bounds.first().is_none_or(|bound| *bound >= 0.0)) {
+            self.line(*sum_line, labels, |out| write_f64(out, sum));
+            self.line(*count_line, labels, |out| write_u64(out, count));
         }
     }
 
-    fn states(&mut self, prefixes: &[u32], ops: &[Op], states: u64) {
-        for (prefix, op) in prefixes.iter().zip(ops) {
+    fn states(&mut self, labels: Text<'_>, states: u64) {
+        for (line, op) in self.block.lines.of(labels.len).iter().zip(&self.block.ops) {
             let Op::State(bit) = op else { continue };
-            self.line(*prefix, |out| write_u64(out, states >> (*bit).min(63) & 1));
+            self.line(*line, labels, |out| write_u64(out, states >> (*bit).min(63) & 1));
         }
-    }
-
-    /// The line `<name>_created`: the labels are those behind the name in the line before.
-    fn created(&mut self, family: &Family, series: &Series, prefixes: &[u32]) {
-        let suffix = if family.kind == Kind::Counter { "" } else { "_count" };
-        let last = self.at - prefixes.last().map_or(0, |prefix| *prefix as usize);
-        let start = last + family.name.len() + suffix.len();
-        let (Some(labels), 1..) = (self.arena.get(start..), series.created_realtime_ns) else { return };
-        self.out.text(openmetrics_name(family).as_bytes());
-        self.out.text(b"_created");
-        let millis = series.created_realtime_ns / 1_000_000;
-        self.out.line(labels, self.at.saturating_sub(start), |out| write_millis(out, millis));
-    }
-}
-
-/// Makes room for a whole body, as a first guess.
-pub(super) fn reserve(plan: &Plan, selection: &Selection, out: &mut Body<'_>) {
-    /// For a number and the line's end.
-    const NUMBER: usize = 8;
-    if selection.is_all() {
-        out.reserve(plan.arena.len() + plan.prefixes.len() * NUMBER);
     }
 }

@@ -64,8 +64,10 @@ impl Selection {
     pub fn unknown_regions<'a>(&'a self, sources: &[Source]) -> Vec<&'a str> {
         let told = sources.iter().flat_map(|source| {
             let named = source.labelled.then_some(source.snapshot.region.name.as_str());
-            let own = if source.labelled || self.regions.is_empty() { &[] } else { &source.snapshot.schema.series[..] };
-            let about = own.iter().filter_map(|one| label_block::value(&one.labels, crate::plan::REGION_LABEL));
+            let series = &source.snapshot.schema.series;
+            let own = if source.labelled || self.regions.is_empty() { 0 } else { series.len() };
+            let about =
+                series.range(0..own).filter_map(|one| label_block::value(one.labels, crate::plan::REGION_LABEL));
             named.into_iter().chain(about)
         });
         let told: HashSet<&str> = told.collect();
@@ -90,12 +92,11 @@ impl<'a> Wanted<'a> {
         }
     }
 
-    /// Whether all of them are.
-    pub(super) const fn all(&self) -> bool {
-        !self.some
+    /// What tells by its labels whether a series is; `None` where all are.
+    pub(super) fn by_labels(&self) -> Option<impl Fn(&str) -> bool> {
+        self.some.then_some(|labels: &str| self.selection.wants_labels(labels))
     }
 
-    #[inline]
     pub(super) fn wants(&self, labels: &str) -> bool {
         !self.some || self.selection.wants_labels(labels)
     }

@@ -34,8 +34,8 @@ fn picture(words: &[u64], shown: &Snapshot) -> Option<Snapshot> {
         .families
         .iter()
         .flat_map(|family| {
-            let all = shown.schema.series.get(family.series.clone()).unwrap_or_default();
-            all.iter().map(move |series| (likeness(family), series.labels.as_str()))
+            let all = shown.schema.series.range(family.series.clone());
+            all.map(move |series| (likeness(family), series.labels))
         })
         .collect();
     let (mut schema, mut lane) = (Schema::default(), Vec::new());
@@ -47,7 +47,7 @@ fn picture(words: &[u64], shown: &Snapshot) -> Option<Snapshot> {
             let sound = label_block::is_block(set.labels) && set.cells.len() == cells;
             if set.record.taken == 0 && sound && !there.contains(&(key.clone(), set.labels)) {
                 let created = set.record.created_realtime_ns;
-                schema.series.push(total(index, set.labels.to_owned(), created, lane.len(), cells));
+                schema.series.push(total(index, set.labels, created, lane.len(), cells));
                 lane.extend_from_slice(set.cells);
             }
         }

@@ -13,7 +13,8 @@ use super::merge::{combine, shape};
 use super::picture::{identity, picture, put_identity, put_picture};
 use crate::label_block::sorted;
 use crate::recording::wire::{Cursor, Malformed, put};
-use crate::schema::{Family, Kind, Schema, Series};
+use crate::schema::{Family, Kind, Schema};
+use crate::series::Series;
 use crate::snapshot::cells_of;
 use crate::{RegionInfo, Snapshot};
 
@@ -63,21 +64,21 @@ impl Folded {
     /// Adds the totals of a picture.
     pub(crate) fn add(&mut self, picture: &Snapshot) {
         for (family, all) in families(picture) {
-            self.put_all(family, all.iter().map(|series| (series, picture)), |family, from, into| {
+            self.put_all(family, all.map(|series| (series, picture)), |family, from, into| {
                 combine(family, false, from, into);
             });
         }
     }
 
     /// Adds some series of one family.
-    fn add_series<'a>(&mut self, family: &Family, all: impl IntoIterator<Item = (&'a Series, &'a Snapshot)>) {
+    fn add_series<'a>(&mut self, family: &Family, all: impl IntoIterator<Item = (Series<'a>, &'a Snapshot)>) {
         self.put_all(family, all, |family, from, into| combine(family, false, from, into));
     }
 
     fn put_all<'a>(
         &mut self,
         family: &Family,
-        all: impl IntoIterator<Item = (&'a Series, &'a Snapshot)>,
+        all: impl IntoIterator<Item = (Series<'a>, &'a Snapshot)>,
         put: impl Fn(&Family, &[u64], &mut [u64]),
     ) {
         let cells = cells_of(family);
@@ -91,7 +92,7 @@ impl Folded {
         for (series, picture) in all {
             let at = series.cell as usize;
             let Some(from) = picture.lane.get(at..at.saturating_add(cells)) else { continue };
-            let labels = sorted(&series.labels);
+            let labels = sorted(series.labels);
             if !totals.sets.contains_key(labels.as_ref()) {
                 if self.series >= MOST_SERIES {
                     self.left_out = self.left_out.saturating_add(1);
@@ -181,7 +182,7 @@ impl Folded {
         }
         let picture = picture(cursor)?;
         for (family, all) in families(&picture) {
-            self.put_all(family, all.iter().map(|series| (series, &picture)), |_, from, into| {
+            self.put_all(family, all.map(|series| (series, &picture)), |_, from, into| {
                 into.copy_from_slice(from);
             });
         }
@@ -196,7 +197,7 @@ fn schema_of<'a, S: Iterator<Item = (&'a String, &'a Set)>>(families: impl Itera
     for (index, (family, sets)) in families.enumerate() {
         let start = schema.series.len();
         for (labels, set) in sets {
-            schema.series.push(total(index, labels.clone(), set.created, at, set.cells.len()));
+            schema.series.push(total(index, labels, set.created, at, set.cells.len()));
             at += set.cells.len();
         }
         schema.families.push(Family { series: start..schema.series.len(), ..family.clone() });
@@ -205,15 +206,17 @@ fn schema_of<'a, S: Iterator<Item = (&'a String, &'a Set)>>(families: impl Itera
 }
 
 /// The families of totals in a picture, with their series.
-fn families(picture: &Snapshot) -> impl Iterator<Item = (&Family, &[Series])> {
+fn families(picture: &Snapshot) -> impl Iterator<Item = (&Family, impl Iterator<Item = Series<'_>> + Clone)> {
     let totals = picture.schema.families.iter().filter(|family| is_total(family.kind));
-    totals.map(|family| (family, picture.schema.series.get(family.series.clone()).unwrap_or_default()))
+    totals.map(|family| (family, picture.schema.series.range(family.series.clone())))
 }
 
 /// A series of totals.
-pub(crate) fn total(family: usize, labels: String, created_realtime_ns: u64, cell: usize, cells: usize) -> Series {
+pub(crate) fn total(family: usize, labels: &str, created_realtime_ns: u64, cell: usize, cells: usize) -> Series<'_> {
+    // Slots as a region would give them, so that those of one family follow each other.
+    let slot = (cell / cells.max(1)) as u32;
     let (cell, cells) = (cell as u64, cells as u32);
-    Series { family, slot: 0, generation: 0, labels, created_realtime_ns, retired: false, cell, cells }
+    Series { family, slot, generation: 0, labels, created_realtime_ns, retired: false, cell, cells }
 }
 
 /// A picture with nothing but the totals of another.
@@ -221,10 +224,10 @@ pub(crate) fn totals_of(picture: &Snapshot) -> Snapshot {
     let (mut schema, mut lane) = (Schema::default(), Vec::new());
     for family in picture.schema.families.iter().filter(|family| is_total(family.kind)) {
         let (index, start, cells) = (schema.families.len(), schema.series.len(), cells_of(family));
-        for series in picture.schema.series.get(family.series.clone()).unwrap_or_default() {
+        for series in picture.schema.series.range(family.series.clone()) {
             let at = series.cell as usize;
             let Some(from) = picture.lane.get(at..at.saturating_add(cells)) else { continue };
-            schema.series.push(total(index, series.labels.clone(), series.created_realtime_ns, lane.len(), cells));
+            schema.series.push(total(index, series.labels, series.created_realtime_ns, lane.len(), cells));
             lane.extend_from_slice(from);
         }
         schema.families.push(Family { series: start..schema.series.len(), ..family.clone() });
@@ -243,11 +246,11 @@ pub(crate) fn settle(folded: &mut Folded, before: &[Arc<Snapshot>], now: &[Arc<S
             let now = now.get(index).filter(|_| same);
             let shape = if same { String::new() } else { shape(family) };
             let (was, shown) = (was.get(&shape), shown.get(&shape));
-            let mut lost = all.iter().filter(|series| {
+            let mut lost = all.filter(|series| {
                 let (before, now) = if let Some(now) = now {
                     (cells(picture, family, series), cells(now, family, series))
                 } else {
-                    let labels = sorted(&series.labels);
+                    let labels = sorted(series.labels);
                     (of(was, &labels), of(shown, &labels))
                 };
                 let Some(before) = before else { return false };
@@ -272,8 +275,8 @@ fn sums(pictures: &[Arc<Snapshot>]) -> HashMap<String, Sets<'_>> {
         for (family, all) in families(picture) {
             let sets = sums.entry(shape(family)).or_default();
             for series in all {
-                let Some(from) = cells(picture, family, series) else { continue };
-                match sets.entry(sorted(&series.labels)) {
+                let Some(from) = cells(picture, family, &series) else { continue };
+                match sets.entry(sorted(series.labels)) {
                     Entry::Vacant(new) => _ = new.insert(Cow::Borrowed(from)),
                     Entry::Occupied(mut there) => combine(family, false, from, there.get_mut().to_mut()),
                 }
@@ -289,7 +292,7 @@ fn of<'a>(sets: Option<&'a Sets<'_>>, labels: &str) -> Option<&'a [u64]> {
 
 /// The cells of a series of totals.
 #[inline]
-fn cells<'a>(picture: &'a Snapshot, family: &Family, series: &Series) -> Option<&'a [u64]> {
+fn cells<'a>(picture: &'a Snapshot, family: &Family, series: &Series<'_>) -> Option<&'a [u64]> {
     let at = series.cell as usize;
     picture.lane.get(at..at.saturating_add(cells_of(family)))
 }

@@ -12,7 +12,7 @@ fn a_label_set_is_one_series_in_whichever_order_its_labels_are_and_keeps_its_pla
     let shown = |exporter: &mut Exporter| -> Vec<(String, u64)> {
         let sum = exporter.scrape();
         let of = |index: usize| match sum.value(index) {
-            Value::U64(value) => (sum.schema.series[index].labels.clone(), value),
+            Value::U64(value) => (sum.schema.series.get(index).expect("a series").labels.to_owned(), value),
             other => panic!("{other:?}"),
         };
         (0..sum.schema.series.len()).map(of).collect()

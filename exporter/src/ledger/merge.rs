@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::label_block::sorted;
 use crate::schema::{Aggregation, Family, Kind, Number, Schema};
 use crate::snapshot::cells_of;
-use crate::{PartsError, RegionInfo, Snapshot};
+use crate::{PartsError, RegionInfo, Series, Snapshot};
 
 /// What is added up, the oldest first.
 #[derive(Debug, Clone)]
@@ -30,6 +30,14 @@ pub(crate) struct Merge {
     pub(crate) clashes: Vec<String>,
     lane: usize,
     shared: usize,
+}
+
+/// A series of the whole while it is planned.
+struct Summed {
+    labels: String,
+    created_realtime_ns: u64,
+    /// Its first cell.
+    cell: usize,
 }
 
 /// Cells of a part that go into the whole together: a series, or several where each cell is added by itself.
@@ -63,7 +71,7 @@ impl Merge {
         let mut merge = Self::default();
         let mut families: Vec<Family> = Vec::new();
         let mut index: HashMap<String, usize> = HashMap::new();
-        let mut series: Vec<Vec<crate::Series>> = Vec::new();
+        let mut series: Vec<Vec<Summed>> = Vec::new();
         let mut known: Vec<HashMap<String, usize>> = Vec::new();
         // Where each series came to stand within its family.
         let mut orders: Vec<Vec<usize>> = Vec::new();
@@ -98,16 +106,9 @@ impl Merge {
                 }
                 for place in family.series.clone() {
                     let Some(one) = schema.series.get(place) else { continue };
-                    let labels = sorted(&one.labels).into_owned();
+                    let labels = sorted(one.labels).into_owned();
                     let here = *known[at].entry(labels.clone()).or_insert_with(|| {
-                        series[at].push(crate::Series {
-                            family: at,
-                            slot: 0,
-                            generation: 0,
-                            retired: false,
-                            labels,
-                            ..one.clone()
-                        });
+                        series[at].push(Summed { labels, created_realtime_ns: one.created_realtime_ns, cell: 0 });
                         series[at].len() - 1
                     });
                     let created = &mut series[at][here].created_realtime_ns;
@@ -117,14 +118,13 @@ impl Merge {
             }
             places.push(of_part);
         }
-        let mut schema = Schema::default();
+        let (mut schema, mut stands) = (Schema::default(), Vec::new());
         for ((mut family, mut of_family), known) in families.into_iter().zip(series).zip(known) {
-            let start = schema.series.len();
-            let cells = cells_of(&family);
+            let (index, start, cells) = (schema.families.len(), schema.series.len(), cells_of(&family));
             let plane = if family.kind.in_shared_plane() { &mut merge.shared } else { &mut merge.lane };
             // Cells stand as the oldest part has them, so that long runs are added at once.
             for one in &mut of_family {
-                (one.cell, one.cells) = (*plane as u64, cells as u32);
+                one.cell = *plane;
                 *plane += cells;
             }
             // Series by their labels, so that none changes its place when a part comes or goes.
@@ -136,7 +136,19 @@ impl Merge {
                 }
             }
             orders.push(order);
-            schema.series.extend(of_family);
+            for Summed { labels, created_realtime_ns, cell } in &of_family {
+                schema.series.push(Series {
+                    family: index,
+                    slot: (cell / cells.max(1)) as u32,
+                    generation: 0,
+                    labels,
+                    created_realtime_ns: *created_realtime_ns,
+                    retired: false,
+                    cell: *cell as u64,
+                    cells: cells as u32,
+                });
+                stands.push(*cell);
+            }
             family.series = start..schema.series.len();
             schema.families.push(family);
         }
@@ -148,7 +160,7 @@ impl Merge {
                 let Some((family, place)) = at else { continue };
                 let place = schema.families[family].series.start + orders[family][place];
                 let first = !std::mem::replace(&mut seen[place], true);
-                let (from, to) = (series.cell as usize, schema.series[place].cell as usize);
+                let (from, to) = (series.cell as usize, stands[place]);
                 let cells = cells_of(&schema.families[family]);
                 let each = is_added_cell_by_cell(&schema.families[family]);
                 match runs.last_mut() {

@@ -52,10 +52,10 @@ pub(super) fn put_picture(out: &mut Vec<u8>, picture: &Snapshot) {
         put(out, family.created_realtime_ns);
         put(out, family.bounds.len() as u64);
         family.bounds.iter().for_each(|bound| put_bits(out, bound.to_bits()));
-        let all = picture.schema.series.get(family.series.clone()).unwrap_or_default();
-        put(out, all.len() as u64);
+        let all = picture.schema.series.range(family.series.clone());
+        put(out, all.clone().count() as u64);
         for series in all {
-            put_text(out, &series.labels);
+            put_text(out, series.labels);
             put(out, series.created_realtime_ns);
             for at in cells(family, series.cell) {
                 put(out, picture.lane.get(at).copied().unwrap_or(0));
@@ -76,7 +76,7 @@ pub(super) fn picture(cursor: &mut Cursor<'_>) -> Result<Snapshot, Malformed> {
             if !label_block::is_block(labels) {
                 return Err(Malformed("no label block"));
             }
-            schema.series.push(total(index, labels.to_owned(), cursor.number()?, lane.len(), cells));
+            schema.series.push(total(index, labels, cursor.number()?, lane.len(), cells));
             for _ in 0..cells {
                 lane.push(cursor.number()?);
             }
@@ -119,7 +119,7 @@ pub(super) fn is_sound(family: &Family) -> bool {
 pub(super) fn total_cells(schema: &Schema) -> Vec<Range<usize>> {
     let mut all: Vec<Range<usize>> = Vec::new();
     for family in schema.families.iter().filter(|family| is_total(family.kind)) {
-        for series in schema.series.get(family.series.clone()).unwrap_or_default() {
+        for series in schema.series.range(family.series.clone()) {
             let here = cells(family, series.cell);
             match all.last_mut() {
                 Some(last) if last.end == here.start => last.end = here.end,

@@ -5,8 +5,17 @@
 use tachograph_layout::{FamilyRecord, LANE_HEADER_CELLS, SectionKind, SeriesRecord, SlotState, Words};
 
 use super::{Parser, block, slot_state};
-use crate::schema::{Family, Series};
+use crate::schema::Family;
+use crate::series::{Series, SeriesList};
 use crate::{contest, label_block};
+
+/// A series as its record tells it.
+struct Found {
+    /// All but its labels.
+    series: Series<'static>,
+    labels: String,
+    labels_hash: u64,
+}
 
 impl Parser<'_> {
     pub(super) fn series(&mut self, index: u64, record: &FamilyRecord, mut family: Family) {
@@ -17,17 +26,20 @@ impl Parser<'_> {
             // Both fit: `HighWater` is below 2^24.
             let (slot, family_index) = (slot as u32, index as u32);
             match self.one_series(slot, family_index, record, &family) {
-                Ok(Some((series, labels_hash))) => {
-                    self.schema.series.push(series);
+                Ok(Some(Found { series, labels, labels_hash })) => {
+                    self.schema.series.push(Series { labels: &labels, ..series });
                     hashes.push(labels_hash);
                 }
                 Ok(None) => {}
                 Err(what) => self.schema.damage(format!("series {slot} of {}", family.name), what),
             }
         }
-        let twins = contest::twins(self.schema.series.get(start..).unwrap_or_default(), &hashes);
+        let all = start..self.schema.series.len();
+        let twins = contest::twins(self.schema.series.range(all.clone()), &hashes);
         if !twins.is_empty() {
-            for (index, series) in self.schema.series.split_off(start).into_iter().enumerate() {
+            let found: SeriesList = self.schema.series.range(all).collect();
+            self.schema.series.truncate(start);
+            for (index, series) in found.iter().enumerate() {
                 if twins.contains(&index) {
                     let place = format!("series {} of {}", series.slot, family.name);
                     self.schema.damage(place, "another series of the family has the same labels");
@@ -40,14 +52,14 @@ impl Parser<'_> {
         self.schema.families.push(family);
     }
 
-    /// One series, and the hash that its record has of its labels; `None` where an open family's slot holds none just now.
+    /// One series; `None` where an open family's slot holds none just now.
     fn one_series(
         &mut self,
         slot: u32,
         family_index: u32,
         family_record: &FamilyRecord,
         family: &Family,
-    ) -> Result<Option<(Series, u64)>, String> {
+    ) -> Result<Option<Found>, String> {
         let section = self.sections.section(SectionKind::Series);
         let state = slot_state(self.view, section, slot);
         if family.open {
@@ -87,17 +99,18 @@ impl Parser<'_> {
                 return Ok(None);
             }
         }
+        let labels = labels?;
         let series = Series {
             family: self.schema.families.len(),
             slot,
             generation: state.generation(),
-            labels: labels?,
+            labels: "",
             created_realtime_ns: record.created_realtime_ns,
             retired: state.state() == Some(SlotState::Retired),
             cell: record.cell,
             cells: record.cells,
         };
-        Ok(Some((series, record.labels_hash)))
+        Ok(Some(Found { series, labels, labels_hash: record.labels_hash }))
     }
 
     /// Whether a series is retired and its linger is over. One that is just being revived or given away has no time.

@@ -86,9 +86,9 @@ fn reserved(family: &Family, region_label: &str) -> Option<String> {
 /// Why a series would be taken for one that a scraper writes by itself at each scrape, `up` and the like.
 fn scraper_s_own(sources: &[Source], entry: Entry, label: &str) -> Option<String> {
     let family = family(sources, entry).filter(|family| family.name == "up" || family.name.starts_with("scrape_"))?;
-    let series = sources[entry.0].snapshot.schema.series.get(family.series.clone())?;
+    let mut series = sources[entry.0].snapshot.schema.series.range(family.series.clone());
     // To Prometheus an empty label is none.
-    let bare = series.iter().any(|series| pairs(&series.labels).all(|(_, value)| value.is_empty()));
+    let bare = series.any(|series| pairs(series.labels).all(|(_, value)| value.is_empty()));
     (label.is_empty() && bare)
         .then(|| "Prometheus has a series of that name of its own, and no label is added".to_owned())
 }
@@ -120,10 +120,10 @@ fn shown_already(sources: &[Source], stands: Entry, entry: Entry, label: &str) -
     };
     let of = |entry: Entry| {
         let family = family(sources, entry)?;
-        sources[entry.0].snapshot.schema.series.get(family.series.clone())
+        Some(sources[entry.0].snapshot.schema.series.range(family.series.clone()))
     };
-    let theirs: HashSet<_> = of(stands)?.iter().map(|series| sorted(&series.labels, "")).collect();
-    let twice = of(entry)?.iter().any(|series| theirs.contains(&sorted(&series.labels, &block)));
+    let theirs: HashSet<_> = of(stands)?.map(|series| sorted(series.labels, "")).collect();
+    let twice = of(entry)?.any(|series| theirs.contains(&sorted(series.labels, &block)));
     twice.then(|| format!("{whose} shows the same series"))
 }
 

@@ -1,8 +1,9 @@
-//! The words of the text formats: HELP, TYPE and UNIT of a family, and what stands before the number of each line.
+//! The words of the text formats: HELP, TYPE and UNIT of a family, and what stands around the labels of each line.
 //!
-//! Called when a plan is made. A sample line has the same prefix in text 0.0.4 and in OpenMetrics, so that a series keeps
+//! Called when a plan is made. A sample line has the same words in text 0.0.4 and in OpenMetrics, so that a series keeps
 //! its name when a scraper changes the format that it asks for.
 
+use crate::exposition::body::{AROUND, Text};
 use crate::label_block::escaped;
 use crate::number;
 use crate::schema::{Family, Kind};
@@ -26,13 +27,126 @@ pub(crate) enum Op {
     One,
 }
 
-/// One of the lines of a series.
-pub(super) struct Part {
+/// What stands around the labels of a series in one of its lines, as places in [`Words`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line {
+    /// `name{`; of a series without labels all up to its number.
+    head: Place,
+    /// `,tacho_region="x",le="1"} `, or `} ` where no label is added.
+    tail: Place,
+}
+
+/// Where a text begins, and how long it is.
+#[derive(Debug, Clone, Copy)]
+struct Place(u32, u32);
+
+/// The texts of all lines, one behind the other.
+#[derive(Debug, Default)]
+pub(crate) struct Words {
+    text: Vec<u8>,
+    /// Where the last text began.
+    last: usize,
+}
+
+impl Words {
+    fn put(&mut self, text: &str) -> Place {
+        // Lines of one family follow each other, and many begin alike.
+        if self.text.get(self.last..).is_none_or(|last| last != text.as_bytes()) {
+            self.last = self.text.len();
+            self.text.extend_from_slice(text.as_bytes());
+        }
+        // Of names, which are short: of no set of regions they are 4 GiB.
+        Place(self.last as u32, text.len() as u32)
+    }
+
+    /// Puts behind the last text what a copy in blocks reads.
+    pub(super) fn finish(&mut self) {
+        self.text.resize(self.text.len() + AROUND, 0);
+        self.text.shrink_to_fit();
+    }
+
+    #[inline]
+    fn get(&self, Place(from, len): Place) -> Text<'_> {
+        Text { from: &self.text[from as usize..], len: len as usize }
+    }
+
+    /// Head and tail of a line.
+    #[inline]
+    pub(crate) fn of(&self, line: Line) -> (Text<'_>, Text<'_>) {
+        (self.get(line.head), self.get(line.tail))
+    }
+}
+
+/// The lines that each series of a family has.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    labelled: Vec<Line>,
+    bare: Vec<Line>,
+}
+
+impl Lines {
+    fn new(words: &mut Words, name: &str, parts: &[Part], region: &str, (labelled, bare): (bool, bool)) -> Self {
+        let added = |part: &Part| {
+            let blocks = [region, &part.label].into_iter().filter(|block| !block.is_empty());
+            blocks.collect::<Vec<_>>().join(",")
+        };
+        let mut lines = Self::default();
+        if labelled {
+            let heads: Vec<Place> = parts.iter().map(|part| words.put(&format!("{name}{}{{", part.suffix))).collect();
+            lines.labelled.extend(parts.iter().zip(heads).map(|(part, head)| {
+                let added = added(part);
+                let comma = if added.is_empty() { "" } else { "," };
+                Line { head, tail: words.put(&format!("{comma}{added}}} ")) }
+            }));
+        }
+        if bare {
+            lines.bare.extend(parts.iter().map(|part| {
+                let added = added(part);
+                let (open, close) = if added.is_empty() { ("", "") } else { ("{", "}") };
+                let head = words.put(&format!("{name}{}{open}{added}{close} ", part.suffix));
+                Line { head, tail: Place(head.0, 0) }
+            }));
+        }
+        lines
+    }
+
+    /// Those of all series; none where some have labels and some have not.
+    pub(crate) fn all(&self) -> &[Line] {
+        match (&*self.labelled, &*self.bare) {
+            ([], lines) | (lines, []) => lines,
+            _ => &[],
+        }
+    }
+
+    /// Those of a series whose labels are so long.
+    #[inline]
+    pub(crate) fn of(&self, labels: usize) -> &[Line] {
+        if labels > 0 { &self.labelled } else { &self.bare }
+    }
+}
+
+/// What the lines of each series of a family show; their words; and those of the line that says when it was created, if its
+/// kind has one. `region` is the label that is added. `with` says whether some series has labels, and whether some has none.
+pub(super) fn of(words: &mut Words, family: &Family, region: &str, with: (bool, bool)) -> (Vec<Op>, Lines, Lines) {
+    let parts = parts(family);
+    let lines = Lines::new(words, &family.name, &parts, region, with);
+    let counts = matches!(family.kind, Kind::Counter | Kind::HistogramBounds | Kind::HistogramExponential);
+    let created = if counts {
+        let part = Part { suffix: "_created", ..Part::plain(Op::One) };
+        Lines::new(words, openmetrics_name(family), &[part], region, with)
+    } else {
+        Lines::default()
+    };
+    (parts.into_iter().map(|part| part.op).collect(), lines, created)
+}
+
+/// What tells a line from the others of its series.
+struct Part {
     /// What stands behind the family's name.
-    pub(super) suffix: &'static str,
+    suffix: &'static str,
     /// The label that is added.
-    pub(super) label: String,
-    pub(super) op: Op,
+    label: String,
+    op: Op,
 }
 
 impl Part {
@@ -42,7 +156,7 @@ impl Part {
 }
 
 /// The lines of one series.
-pub(super) fn parts(family: &Family) -> Vec<Part> {
+fn parts(family: &Family) -> Vec<Part> {
     match family.kind {
         Kind::HistogramBounds | Kind::HistogramExponential => {
             let mut parts: Vec<_> = (0..)
@@ -75,22 +189,6 @@ pub(super) fn parts(family: &Family) -> Vec<Part> {
 fn is_classic(family: &Family, index: u32, bound: f64) -> bool {
     let power_of_two = bound.to_bits() & ((1 << (f64::MANTISSA_DIGITS - 1)) - 1) == 0;
     family.kind != Kind::HistogramExponential || index == 0 || power_of_two || index as usize + 1 == family.bounds.len()
-}
-
-/// `name_suffix{blocks} `, the blocks that are not empty joined by commas.
-pub(super) fn prefix(arena: &mut Vec<u8>, name: &str, suffix: &str, blocks: [&str; 3]) {
-    arena.extend_from_slice(name.as_bytes());
-    arena.extend_from_slice(suffix.as_bytes());
-    let mut open = false;
-    for block in blocks.into_iter().filter(|block| !block.is_empty()) {
-        arena.push(if open { b',' } else { b'{' });
-        arena.extend_from_slice(block.as_bytes());
-        open = true;
-    }
-    if open {
-        arena.push(b'}');
-    }
-    arena.push(b' ');
 }
 
 /// What OpenMetrics calls a family: without the suffix that its samples have, `_total` or `_info`.

@@ -1,8 +1,8 @@
 //! The plan: in what order a set of snapshots is rendered, with everything that does not change written down already.
 //!
-//! The families of all regions stand by name under one HELP and TYPE. For each sample line the plan holds its prefix
-//! (`name{labels,tacho_region="x"} `) in one arena of bytes, the same for every text format, and which cells its number
-//! comes from. It is made anew only when the set of regions or the structure of one changes ([`Plan::fits`]); the
+//! The families of all regions stand by name under one HELP and TYPE. For each family of each region the plan holds what its
+//! lines have before and behind the labels of a series (`name{` and `,tacho_region="x"} `), the same for every text format; a
+//! series costs it nothing. It is made anew only when the set of regions or the structure of one changes ([`Plan::fits`]); the
 //! formats of `exposition` render from it without looking at a name.
 //!
 //! Which regions are in view never changes the name of a series, and no region can spoil the output of another: what
@@ -17,11 +17,10 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::Snapshot;
-use crate::exposition::body::BLOCK;
 use crate::exposition::protobuf::Labels;
 use crate::schema::Schema;
 
-pub(crate) use lines::{Op, openmetrics_name};
+pub(crate) use lines::{Line, Lines, Op, Words, openmetrics_name};
 
 /// Name of the label that says which region a series comes from, unless the operator chose another.
 pub const REGION_LABEL: &str = "tacho_region";
@@ -158,19 +157,17 @@ pub(crate) struct Block {
     pub(crate) source: usize,
     /// Index into that source's families.
     pub(crate) family: usize,
-    /// Where the prefix of its first line begins in the arena.
-    pub(crate) start: usize,
-    /// Its series, as a range of [`Plan::cells`].
-    pub(crate) series: Range<usize>,
-    /// First of its lines, as an index into [`Plan::prefixes`]: each series has as many as there are [`Block::ops`].
-    pub(crate) line: usize,
     /// What each line of a series shows.
     pub(crate) ops: Vec<Op>,
+    /// Its words.
+    pub(crate) lines: Lines,
+    /// Those of the line that says when a series was created.
+    pub(crate) created: Lines,
     /// The label of the region as a label block; empty where none is added.
     pub(crate) region: String,
 }
 
-/// The render order and the prefixes of a set of snapshots.
+/// The render order of a set of snapshots, and the words of their lines.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -179,9 +176,9 @@ pub(crate) struct Block {
 /// let mut family = Family::new("app_served_total", "Requests served", Kind::Counter, Number::U64);
 /// family.series = 0..1;
 /// let series = Series {
-///     family: 0, slot: 0, generation: 0, labels: String::new(), created_realtime_ns: 0, retired: false, cell: 0, cells: 1,
+///     family: 0, slot: 0, generation: 0, labels: "", created_realtime_ns: 0, retired: false, cell: 0, cells: 1,
 /// };
-/// let schema = Schema { families: vec![family], series: vec![series], ..Schema::default() };
+/// let schema = Schema { families: vec![family], series: [series].into_iter().collect(), ..Schema::default() };
 /// let region = RegionInfo { name: "mc-0".into(), ..RegionInfo::default() };
 /// let snapshot = Snapshot::from_parts(region, Arc::new(schema), vec![7], vec![])?;
 ///
@@ -195,14 +192,12 @@ pub(crate) struct Block {
 /// ```
 #[derive(Debug)]
 pub struct Plan {
-    /// All prefixes, in the order of the lines, and a block more.
-    pub(crate) arena: Vec<u8>,
-    /// The length of each line's prefix.
-    pub(crate) prefixes: Vec<u32>,
-    /// The first cell of each series.
-    pub(crate) cells: Vec<u64>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) families: Vec<Planned>,
+    /// What the lines of all blocks are made of.
+    pub(crate) words: Words,
+    /// Sample lines of text 0.0.4.
+    lines: usize,
     /// Labels as protobuf has them, made when first asked for.
     pub(crate) labels: OnceLock<Labels>,
     made: Vec<Made>,
@@ -217,9 +212,8 @@ impl Plan {
     pub fn new(sources: &[Source], options: &Options) -> Result<Self, PlanError> {
         tell_apart(sources, options)?;
         let mut plan = Self {
-            arena: Vec::new(),
-            prefixes: Vec::new(),
-            cells: Vec::new(),
+            words: Words::default(),
+            lines: 0,
             blocks: Vec::new(),
             families: Vec::new(),
             labels: OnceLock::new(),
@@ -231,10 +225,7 @@ impl Plan {
         for entries in &families {
             plan.family(sources, options, entries);
         }
-        plan.arena.resize(plan.arena.len() + BLOCK, 0);
-        plan.arena.shrink_to_fit();
-        plan.prefixes.shrink_to_fit();
-        plan.cells.shrink_to_fit();
+        plan.words.finish();
         Ok(plan)
     }
 
@@ -259,7 +250,7 @@ impl Plan {
     /// How many sample lines text 0.0.4 has.
     #[must_use]
     pub const fn lines(&self) -> usize {
-        self.prefixes.len()
+        self.lines
     }
 
     /// Plans the families of one name.
@@ -275,22 +266,13 @@ impl Plan {
                 (false, _) | (_, "") => String::new(),
                 (true, label) => format!("{label}=\"{}\"", snapshot.region.name),
             };
-            let parts = lines::parts(family);
-            let (start, line, cells) = (self.arena.len(), self.prefixes.len(), self.cells.len());
-            for series in snapshot.schema.series.get(family.series.clone()).unwrap_or_default() {
-                self.cells.push(series.cell);
-                for part in &parts {
-                    let before = self.arena.len();
-                    lines::prefix(&mut self.arena, &family.name, part.suffix, [&series.labels, &region, &part.label]);
-                    // Three strings of a region, none longer than 64 KiB, and a name.
-                    self.prefixes.push((self.arena.len() - before) as u32);
-                }
-            }
             // An open family that has no series yet: nothing is said of it.
-            if self.cells.len() > cells {
-                let ops = parts.into_iter().map(|part| part.op).collect();
-                let series = cells..self.cells.len();
-                self.blocks.push(Block { source, family: index, start, series, line, ops, region });
+            if !family.series.is_empty() {
+                let all = || snapshot.schema.series.range(family.series.clone());
+                let with = (all().any(|one| !one.labels.is_empty()), all().any(|one| one.labels.is_empty()));
+                let (ops, lines, created) = lines::of(&mut self.words, family, &region, with);
+                self.lines += family.series.len() * ops.len();
+                self.blocks.push(Block { source, family: index, ops, lines, created, region });
             }
         }
         if self.blocks.len() > blocks {

@@ -267,7 +267,7 @@ fn extremes(snapshot: &Snapshot, found: Option<&Found>) -> List<Extreme> {
                 Value::F64(value) => value,
                 _ => continue,
             };
-            let labels = snapshot.schema.series.get(index).map_or("", |series| &series.labels);
+            let labels = snapshot.schema.series.get(index).map_or("", |series| series.labels);
             let which = if family.kind == crate::Kind::WatermarkMin { "lowest" } else { "highest" };
             let series = series_name(&family.name, labels);
             list.push(Extreme { series, which, value, since_seconds: seconds(at_ns), since_start: true });

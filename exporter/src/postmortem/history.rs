@@ -259,7 +259,7 @@ impl Pass {
         if !known {
             let tracks = snapshot.schema.series.iter().map(|series| {
                 let family = snapshot.schema.families.get(series.family)?;
-                self.track(family, &series.labels, now_ns)
+                self.track(family, series.labels, now_ns)
             });
             let tracks = tracks.collect();
             self.schema = Some((Arc::clone(&snapshot.schema), tracks));

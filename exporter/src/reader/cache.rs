@@ -87,9 +87,9 @@ impl RegionReader {
             !section.entry(u64::from(slot)).is_some_and(|entry| view.slot_stands(entry, found))
         };
         let schema = &structure.schema;
-        let open = |series: &Series| schema.families.get(series.family).is_some_and(|family| family.open);
+        let open = |series: &Series<'_>| schema.families.get(series.family).is_some_and(|family| family.open);
         let lost: Vec<bool> =
-            schema.series.iter().map(|series| open(series) && gone(series.slot, series.generation)).collect();
+            schema.series.iter().map(|series| open(&series) && gone(series.slot, series.generation)).collect();
         if lost.contains(&true) { Arc::new(schema.without(&lost)) } else { Arc::clone(schema) }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Called by `structure.rs` for series and for actors. Where nothing changed, a list of any length is one run.
 
+use std::borrow::Borrow;
+
 use super::wire::{Cursor, Malformed, put};
 
 /// A run of a list's change.
@@ -18,7 +20,7 @@ pub(crate) enum Edit {
 }
 
 /// Something in a sorted list.
-pub(crate) trait Item: Clone {
+pub(crate) trait Item {
     /// Its place; no two of a list have the same.
     fn order(&self) -> (u64, u64, u64);
     /// Whether another one in the same place is this one, but for its flag.
@@ -30,11 +32,11 @@ pub(crate) trait Item: Clone {
 }
 
 /// What turns one list into another.
-pub(crate) fn between<T: Item>(old: &[T], new: &[T]) -> Vec<Edit> {
+pub(crate) fn between<T: Item, A: Borrow<T>>(old: impl Iterator<Item = A>, new: impl Iterator<Item = A>) -> Vec<Edit> {
     let mut edits: Vec<Edit> = Vec::new();
-    let (mut left, mut right) = (old.iter().peekable(), new.iter().peekable());
+    let (mut left, mut right) = (old.peekable(), new.peekable());
     loop {
-        let edit = match (left.peek(), right.peek()) {
+        let edit = match (left.peek().map(A::borrow), right.peek().map(A::borrow)) {
             (None, None) => return edits,
             (Some(a), Some(b)) if a.order() == b.order() && a.is_same(b) => {
                 if a.is_changed(b) {
@@ -64,10 +66,15 @@ pub(crate) fn between<T: Item>(old: &[T], new: &[T]) -> Vec<Edit> {
 }
 
 /// Appends what turns one list into another; what comes is written by `item`.
-pub(crate) fn encode<T: Item>(out: &mut Vec<u8>, old: &[T], new: &[T], item: impl Fn(&mut Vec<u8>, &T)) {
-    let edits = between(old, new);
+pub(crate) fn encode<T: Item, A: Borrow<T>>(
+    out: &mut Vec<u8>,
+    old: impl Iterator<Item = A>,
+    new: impl Iterator<Item = A> + Clone,
+    item: impl Fn(&mut Vec<u8>, &T),
+) {
+    let edits = between(old, new.clone());
     put(out, edits.len() as u64);
-    let mut coming = new.iter();
+    let mut coming = new;
     for edit in edits {
         let (code, count) = match edit {
             Edit::Keep(count) => (0, count),
@@ -77,7 +84,7 @@ pub(crate) fn encode<T: Item>(out: &mut Vec<u8>, old: &[T], new: &[T], item: imp
         };
         put(out, (count as u64) << 2 | code);
         match edit {
-            Edit::Insert(_) => coming.by_ref().take(count).for_each(|one| item(out, one)),
+            Edit::Insert(_) => coming.by_ref().take(count).for_each(|one| item(out, one.borrow())),
             Edit::Keep(_) | Edit::Change(_) => coming.by_ref().take(count).for_each(drop),
             Edit::Drop(_) => {}
         }
@@ -85,13 +92,13 @@ pub(crate) fn encode<T: Item>(out: &mut Vec<u8>, old: &[T], new: &[T], item: imp
 }
 
 /// Reads a change of `old`: the list after it, and its runs.
-pub(crate) fn decode<T: Item>(
-    cursor: &mut Cursor<'_>,
-    old: &[T],
-    mut item: impl FnMut(&mut Cursor<'_>) -> Result<T, Malformed>,
+pub(crate) fn decode<'a, T: Item>(
+    cursor: &mut Cursor<'a>,
+    old: impl Iterator<Item = T>,
+    mut item: impl FnMut(&mut Cursor<'a>) -> Result<T, Malformed>,
 ) -> Result<(Vec<T>, Vec<Edit>), Malformed> {
     let (mut list, mut edits) = (Vec::new(), Vec::new());
-    let mut rest = old;
+    let mut rest = old.fuse();
     for _ in 0..cursor.count(1)? {
         let head = cursor.number()?;
         let count = usize::try_from(head >> 2).map_err(|_| Malformed("a number out of range"))?;
@@ -105,23 +112,23 @@ pub(crate) fn decode<T: Item>(
             edits.push(Edit::Insert(count));
             continue;
         }
-        let (run, after) = rest.split_at_checked(count).ok_or(Malformed("a change of more than there was"))?;
-        rest = after;
-        edits.push(match head & 3 {
+        let edit = match head & 3 {
             0 => Edit::Keep(count),
             1 => Edit::Drop(count),
             _ => Edit::Change(count),
-        });
-        match head & 3 {
-            0 => list.extend_from_slice(run),
-            1 => {}
-            _ => list.extend(run.iter().cloned().map(|mut one| {
+        };
+        for _ in 0..count {
+            let mut one = rest.next().ok_or(Malformed("a change of more than there was"))?;
+            if matches!(edit, Edit::Change(_)) {
                 one.change();
-                one
-            })),
+            }
+            if !matches!(edit, Edit::Drop(_)) {
+                list.push(one);
+            }
         }
+        edits.push(edit);
     }
-    if !rest.is_empty() {
+    if rest.next().is_some() {
         return Err(Malformed("a change of less than there was"));
     }
     Ok((list, edits))

@@ -136,8 +136,8 @@ impl Encoder {
 fn gather(seen: &Observation<'_>, structure: &Structure) -> Vec<u64> {
     let mut words = Vec::with_capacity(structure.words());
     for family in &seen.snapshot.schema.families {
-        for series in seen.snapshot.schema.series.get(family.series.clone()).unwrap_or_default() {
-            seen.snapshot.append_cells(series, &mut words);
+        for series in seen.snapshot.schema.series.range(family.series.clone()) {
+            seen.snapshot.append_cells(&series, &mut words);
         }
     }
     debug_assert_eq!(words.len(), structure.series_words(), "each series has the cells of its kind");

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use super::window::Window;
 use crate::distribution;
 use crate::filter::Filter;
-use crate::schema::{Family, Series};
+use crate::schema::Family;
+use crate::series::Series;
 use crate::snapshot::{Snapshot, Value};
 
 /// One series at one moment.
@@ -126,13 +127,13 @@ impl Iterator for Rows<'_> {
             if due {
                 let snapshot = &sample.snapshot;
                 for (index, family, series) in matching(snapshot, self.filter) {
-                    let key = (family.name.clone(), series.labels.clone(), series.created_realtime_ns);
+                    let key = (family.name.clone(), series.labels.to_owned(), series.created_realtime_ns);
                     let (point, now) = point(snapshot, family, index, monotonic_ns, self.before.get(&key));
                     self.before.insert(key, now);
                     rows.push(Row {
                         realtime_ns,
                         name: family.name.clone(),
-                        labels: series.labels.clone(),
+                        labels: series.labels.to_owned(),
                         gap_ns: None,
                         point,
                     });
@@ -154,7 +155,7 @@ impl Iterator for Rows<'_> {
 }
 
 /// The series that a filter matches.
-fn matching<'a>(snapshot: &'a Snapshot, filter: &'a Filter) -> impl Iterator<Item = (usize, &'a Family, &'a Series)> {
+fn matching<'a>(snapshot: &'a Snapshot, filter: &'a Filter) -> impl Iterator<Item = (usize, &'a Family, Series<'a>)> {
     snapshot.schema.families.iter().flat_map(move |family| {
         let all = filter.matches(&family.name);
         family.series.clone().filter_map(move |index| {

@@ -12,7 +12,8 @@ use tachograph_layout::{Aggregation, Kind, Number, exponential_buckets, exponent
 use super::activity::{self, Slot};
 use super::edit::{self, Edit};
 use super::wire::{Cursor, Malformed, put, put_bits, put_signed, put_text};
-use crate::schema::{Family, Schema, Series};
+use crate::schema::{Family, Schema};
+use crate::series::{Series, SeriesList};
 use crate::snapshot::cells_of;
 use crate::table::printable;
 use crate::{family_rules, label_block};
@@ -65,14 +66,14 @@ impl Structure {
     /// A structure of these parts. The series' cells are laid out one after the other.
     pub(crate) fn of(schema: &Schema, actors: Vec<Slot>, doings: Vec<String>, facts: usize) -> Self {
         let mut families: Vec<Family> = schema.families.clone();
-        let mut series = Vec::with_capacity(schema.series.len());
+        let mut series = SeriesList::default();
         let mut floats = Vec::new();
         for (index, family) in families.iter_mut().enumerate() {
             let start = series.len();
-            for one in schema.series.get(family.series.clone()).unwrap_or_default() {
+            for one in schema.series.range(family.series.clone()) {
                 let cell = floats.len() as u64;
                 push_floats(&mut floats, family);
-                series.push(Series { family: index, cell, ..one.clone() });
+                series.push(Series { family: index, cell, ..one });
             }
             family.series = start..series.len();
         }
@@ -100,24 +101,24 @@ impl Structure {
         let families = next.schema.families.get(self.schema.families.len()..).unwrap_or_default();
         put(out, families.len() as u64);
         families.iter().for_each(|family| put_family(out, family));
-        edit::encode(out, &self.schema.series, &next.schema.series, put_series);
+        edit::encode(out, self.schema.series.iter(), next.schema.series.iter(), put_series);
         let doings = next.doings.get(self.doings.len()..).unwrap_or_default();
         put(out, doings.len() as u64);
         doings.iter().for_each(|doing| put_text(out, doing));
-        edit::encode(out, &self.actors, &next.actors, Slot::put);
+        edit::encode(out, self.actors.iter(), next.actors.iter(), Slot::put);
     }
 
     /// The words of this structure carried over to `next`: those of what is new are 0.
     pub(crate) fn carry(&self, next: &Self, words: &[u64]) -> Vec<u64> {
-        let edits =
-            (edit::between(&self.schema.series, &next.schema.series), edit::between(&self.actors, &next.actors));
-        self.carried(next, words, &edits.0, &edits.1)
+        let series = edit::between::<Series<'_>, _>(self.schema.series.iter(), next.schema.series.iter());
+        let actors = edit::between::<Slot, _>(self.actors.iter(), next.actors.iter());
+        self.carried(next, words, &series, &actors)
     }
 
     fn carried(&self, next: &Self, words: &[u64], series: &[Edit], actors: &[Edit]) -> Vec<u64> {
         let mut carried = Vec::with_capacity(next.words());
-        let width = |list: &[Series], range: std::ops::Range<usize>| -> usize {
-            list.get(range).unwrap_or_default().iter().map(|series| series.cells as usize).sum()
+        let width = |list: &SeriesList, range: std::ops::Range<usize>| -> usize {
+            list.range(range).map(|series| series.cells as usize).sum()
         };
         let mut at = 0;
         let mut take = |carried: &mut Vec<u64>, len: usize, keep: bool| {
@@ -165,12 +166,12 @@ impl Structure {
         if !families.iter().all(|family| names.insert(family.name.as_str())) {
             return Err(Malformed("a family twice"));
         }
-        let (list, series_edits) = edit::decode(cursor, &self.schema.series, |cursor| series(cursor, &families))?;
+        let (list, series_edits) = edit::decode(cursor, self.schema.series.iter(), |cursor| series(cursor, &families))?;
         let mut doings = self.doings.clone();
         for _ in 0..cursor.count(1)? {
             doings.push(printable(cursor.text()?));
         }
-        let (actors, actor_edits) = edit::decode(cursor, &self.actors, Slot::take)?;
+        let (actors, actor_edits) = edit::decode(cursor, self.actors.iter().cloned(), Slot::take)?;
         cursor.end()?;
         let cells = list.iter().fold(0_usize, |cells, series| cells.saturating_add(series.cells as usize));
         if cells.saturating_add(actors.len() * activity::WORDS) > MOST_WORDS {
@@ -186,7 +187,7 @@ impl Structure {
             end += list.get(start..).unwrap_or_default().partition_point(|series| series.family == index);
             family.series = start..end;
         }
-        let schema = Schema { families, series: list, ..Schema::default() };
+        let schema = Schema { families, series: list.into_iter().collect(), ..Schema::default() };
         let next = Self::of(&schema, actors, doings, self.facts);
         let words = self.carried(&next, words, &series_edits, &actor_edits);
         Ok((next, words))
@@ -206,7 +207,7 @@ fn push_floats(floats: &mut Vec<bool>, family: &Family) {
     }
 }
 
-impl edit::Item for Series {
+impl edit::Item for Series<'_> {
     fn order(&self) -> (u64, u64, u64) {
         (self.family as u64, u64::from(self.slot), u64::from(self.generation))
     }
@@ -226,15 +227,15 @@ impl edit::Item for Series {
     }
 }
 
-fn put_series(out: &mut Vec<u8>, series: &Series) {
+fn put_series(out: &mut Vec<u8>, series: &Series<'_>) {
     put(out, series.family as u64);
     put(out, u64::from(series.slot));
     put(out, u64::from(series.generation) << 1 | u64::from(series.retired));
     put(out, series.created_realtime_ns);
-    put_text(out, &series.labels);
+    put_text(out, series.labels);
 }
 
-fn series(cursor: &mut Cursor<'_>, families: &[Family]) -> Result<Series, Malformed> {
+fn series<'a>(cursor: &mut Cursor<'a>, families: &[Family]) -> Result<Series<'a>, Malformed> {
     let index: usize = cursor.small()?;
     let family = families.get(index).ok_or(Malformed("a series of no family"))?;
     let slot = cursor.small()?;
@@ -248,7 +249,7 @@ fn series(cursor: &mut Cursor<'_>, families: &[Family]) -> Result<Series, Malfor
         family: index,
         slot,
         generation: u32::try_from(generation >> 1).map_err(|_| Malformed("a number out of range"))?,
-        labels: labels.to_owned(),
+        labels,
         created_realtime_ns,
         retired: generation & 1 == 1,
         cell: 0,

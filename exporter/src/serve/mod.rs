@@ -12,6 +12,7 @@ mod death_metrics;
 mod listen;
 mod merge_metrics;
 mod negotiate;
+mod pages;
 mod recorder_metrics;
 mod routes;
 mod scrape;
@@ -32,6 +33,7 @@ use crate::self_metrics::SelfMetricsError;
 pub use compress::Compression;
 pub use connections::Limits;
 pub use listen::{BindError, Listen, ListenError};
+pub use pages::{Pages, Pieces};
 pub use scrape::{ScrapeError, Scraper};
 
 use connections::Connections;

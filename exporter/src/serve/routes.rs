@@ -7,19 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::coalesce::Coalescer;
 use super::compress::Compression;
 use super::listen::Peer;
+use super::pages::Pieces;
 use super::scrape::{ScrapeError, Scraper};
 use super::{Config, negotiate};
 use crate::exposition::{Exposition, Selection};
@@ -28,7 +28,7 @@ use crate::filter::Filter;
 /// What all requests share.
 pub(super) struct App {
     scraper: Arc<Scraper>,
-    renders: Coalescer<Wanted, Result<Bytes, Failed>>,
+    renders: Coalescer<Wanted, Result<Pieces, Failed>>,
     telemetry_path: String,
     max_requests: usize,
     compression: Compression,
@@ -66,7 +66,7 @@ impl App {
         let level = config.compression_level;
         let renders = Coalescer::new(move |wanted: &Wanted| {
             let level = wanted.gzip.then_some(level);
-            rendering.body(&wanted.exposition, level).map(Bytes::from).map_err(|error| {
+            rendering.body(&wanted.exposition, level).map_err(|error| {
                 let unknown = matches!(error, ScrapeError::UnknownRegion { .. } | ScrapeError::AddedUp { .. });
                 if !unknown {
                     tracing::error!(%error, "a scrape failed");
@@ -152,10 +152,12 @@ async fn metrics(
     };
     match rendered {
         Some(Ok(body)) => {
-            let mut response = reply(
+            let mut response = sent(
                 StatusCode::OK,
                 &content_type,
-                Bytes::from_owner(Placed { body, _place: (place, app.in_flight.token()) }),
+                body.len(),
+                // A client that does not read keeps its place, not only its memory, for as long as its connection stands.
+                Body::new(body.keeping((place, app.in_flight.token()))),
             );
             let headers = response.headers_mut();
             headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -202,19 +204,6 @@ fn selection(query: &str) -> Result<Selection, String> {
         }
     }
     Ok(selection)
-}
-
-/// A body with the place of its request, which is free again once the last byte is handed to the kernel: a client that
-/// does not read keeps its place, not only its memory, for as long as its connection stands.
-struct Placed {
-    body: Bytes,
-    _place: (OwnedSemaphorePermit, TaskTrackerToken),
-}
-
-impl AsRef<[u8]> for Placed {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
 }
 
 /// How long Prometheus waits for this scrape, less what the way back takes.
@@ -309,11 +298,15 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response {
 
 fn reply(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response {
     let body = body.into();
+    sent(status, content_type, body.len() as u64, Body::from(body))
+}
+
+fn sent(status: StatusCode, content_type: &str, length: u64, body: Body) -> Response {
     // Always ASCII: it is made of our own words.
     let content_type = HeaderValue::from_str(content_type).unwrap_or(HeaderValue::from_static("text/plain"));
     let headers = [
         (header::CONTENT_TYPE, content_type),
-        (header::CONTENT_LENGTH, HeaderValue::from(body.len())),
+        (header::CONTENT_LENGTH, HeaderValue::from(length)),
         (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     ];
     (status, headers, body).into_response()
@@ -361,7 +354,7 @@ mod tests {
         app.renders = Coalescer::new(move |_: &Wanted| {
             // Whoever waits for it all the same gets it in the end, and with it the wrong status.
             let _ = wait.lock().unwrap().recv_timeout(Duration::from_secs(30));
-            Ok(Bytes::new())
+            Ok(Pieces::default())
         });
         let mut headers = HeaderMap::new();
         headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("0.02"));

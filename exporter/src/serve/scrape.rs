@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::compress::gzip;
 use super::death_metrics::DeathMetrics;
 use super::merge_metrics::MergeMetrics;
+use super::pages::{Pages, Pieces};
 use super::recorder_metrics::RecorderMetrics;
 use crate::deaths::Deaths;
 use crate::exposition::Exposition;
@@ -81,8 +82,8 @@ struct State {
     plan: Option<Plan>,
     /// Where regions are added up.
     ledger: Option<Ledger>,
-    /// Length of the last body.
-    body_len: usize,
+    /// What bodies are written on.
+    pages: Pages,
     /// Problems and clashes that were logged and still stand.
     said: Said,
     /// Regions by name and uuid, with the verdict that was logged.
@@ -191,11 +192,11 @@ impl Scraper {
     /// # Errors
     /// [`ScrapeError`] where nothing can be rendered; one region that can't be read is no such reason.
     pub fn metrics(&self, exposition: &Exposition) -> Result<Vec<u8>, ScrapeError> {
-        self.body(exposition, None)
+        Ok(self.body(exposition, None)?.whole())
     }
 
     /// The same, compressed at a level, if one is given: then it is never whole in memory as it is.
-    pub(super) fn body(&self, exposition: &Exposition, level: Option<u32>) -> Result<Vec<u8>, ScrapeError> {
+    pub(super) fn body(&self, exposition: &Exposition, level: Option<u32>) -> Result<Pieces, ScrapeError> {
         let start = Instant::now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.own.count_scrape();
@@ -211,7 +212,7 @@ impl Scraper {
         Views::of(self.directories.scan())
     }
 
-    fn render(&self, state: &mut State, exposition: &Exposition, level: Option<u32>) -> Result<Vec<u8>, ScrapeError> {
+    fn render(&self, state: &mut State, exposition: &Exposition, level: Option<u32>) -> Result<Pieces, ScrapeError> {
         if state.ledger.is_some() && !exposition.selection.regions.is_empty() {
             return Err(ScrapeError::AddedUp { names: quoted(&exposition.selection.regions) });
         }
@@ -257,19 +258,13 @@ impl Scraper {
         if !unknown.is_empty() && unknown.len() == exposition.selection.regions.len() {
             return Err(ScrapeError::UnknownRegion { names: quoted(unknown) });
         }
-        let (body, fits) = if let Some(level) = level {
-            gzip(level, |take| exposition.render_pieces(plan, &sources, take))
+        let body = if let Some(level) = level {
+            let (compressed, fits) = gzip(level, |take| exposition.render_pieces(plan, &sources, take));
+            fits.then(|| Pieces::from(compressed))
         } else {
-            // Of a selection nothing is known beforehand, and it is no measure for the next one.
-            let all = exposition.selection.is_all();
-            let mut body = Vec::with_capacity(if all { state.body_len + state.body_len / 16 } else { 0 });
-            let fits = exposition.render(plan, &sources, &mut body);
-            state.body_len = if all { body.len() } else { state.body_len };
-            (body, fits)
+            state.pages.render(exposition, plan, &sources)
         };
-        if !fits {
-            return Err(ScrapeError::Misfit);
-        }
+        let body = body.ok_or(ScrapeError::Misfit)?;
         drop(sources);
         state.said.tell(&found.problems, plan.clashes().iter().map(ToString::to_string).chain(left_out));
         state.log(&found.views);

@@ -20,7 +20,7 @@ type Served = BTreeMap<String, Vec<String>>;
 fn served(snapshot: &Snapshot) -> Served {
     let family = |family: &tachograph_exporter::Family| {
         let lines = family.series.clone().map(|index| {
-            let series = &snapshot.schema.series[index];
+            let series = &snapshot.schema.series.get(index).expect("a series");
             let (value, since) = (snapshot.value(index), snapshot.since_start(index));
             format!("{} {value:?} {since:?} {:?}", series.labels, (&family.bounds, &family.unit))
         });

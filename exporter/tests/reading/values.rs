@@ -47,7 +47,7 @@ fn structure_is_owned_text() {
     assert_eq!((family.unit.as_str(), family.help.as_str()), ("bytes", "What it \"is\".\nTwo lines."));
     assert_eq!(family.label_names, ["actor", "zone"]);
     assert_eq!(family.series, 0..2);
-    assert_eq!(snapshot.schema.series[0].labels, r#"actor="a",zone="\"q\"""#);
+    assert_eq!(snapshot.schema.series.get(0).expect("a series").labels, r#"actor="a",zone="\"q\"""#);
     assert_eq!(snapshot.value(1), Value::U64(7));
     let find = |name: &str| snapshot.schema.families.iter().find(|family| family.name == name).unwrap();
     assert_eq!(find("app_wait_seconds").bounds, [0.1, 1.0]);
@@ -56,8 +56,7 @@ fn structure_is_owned_text() {
     assert_eq!(find("app_phase").states, ["starting", "up"]);
     let peers = find("app_peers_total");
     assert!(peers.open && peers.kind == Kind::Counter);
-    let labels: Vec<_> =
-        snapshot.schema.series[peers.series.clone()].iter().map(|series| series.labels.as_str()).collect();
+    let labels: Vec<_> = snapshot.schema.series.range(peers.series.clone()).map(|series| series.labels).collect();
     assert_eq!(labels, [r#"overflow="true""#, r#"peer="x""#]);
 }
 
@@ -101,7 +100,7 @@ fn unchanged_structure_is_shared_and_growth_is_seen() {
     reader.recycle(second);
 
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    let cell = first.schema.series[0].cell;
+    let cell = first.schema.series.get(0).expect("a series").cell;
     file.write_all_at(&9_u64.to_le_bytes(), region.entry(SectionKind::Lanes, 0) + cell * 8).unwrap();
     let third = reader.snapshot().unwrap();
     assert!(Arc::ptr_eq(&first.schema, &third.schema));
@@ -129,7 +128,7 @@ fn open_slots_are_followed_without_any_other_word() {
     let store = |word: SlotWord| file.write_all_at(&word.bits().to_le_bytes(), state).unwrap();
     let shown = || {
         let snapshot = reader.snapshot().unwrap();
-        let series = snapshot.schema.series.iter().find(|series| series.slot == peer.slot).cloned();
+        let series = snapshot.schema.series.iter().find(|series| series.slot == peer.slot);
         series.map(|series| (series.generation, series.retired))
     };
     store(SlotWord::new(0, SlotState::Retired));
@@ -196,7 +195,7 @@ fn a_dead_writers_odd_structure_word_is_final() {
     region.control(Control::STRUCTURE, 7);
     region.edit::<SeriesRecord>(SectionKind::Series, 0, |series| series.created_realtime_ns = 5);
     let snapshot = snapshot(&region);
-    assert_eq!(snapshot.schema.series[0].created_realtime_ns, 5);
+    assert_eq!(snapshot.schema.series.get(0).expect("a series").created_realtime_ns, 5);
     assert_eq!(snapshot.value(0), Value::U64(321));
 }
 

@@ -51,8 +51,7 @@ impl Checker {
                 // Published a moment before its series.
                 continue;
             }
-            let blocks: Vec<&str> =
-                schema.series[family.series.clone()].iter().map(|series| series.labels.as_str()).collect();
+            let blocks: Vec<&str> = schema.series.range(family.series.clone()).map(|series| series.labels).collect();
             assert_eq!(blocks, expected.blocks, "{} is not whole", family.name);
             let times = family.series.clone().enumerate().map(|(series, at)| {
                 let value = match snapshot.value(at) {

@@ -93,9 +93,9 @@ impl Pattern {
         Self { name: Filter::new(name), labels: json::labels(labels.strip_suffix('}').unwrap_or(labels)) }
     }
 
-    fn matches(&self, family: &Family, series: &Series) -> bool {
+    fn matches(&self, family: &Family, series: &Series<'_>) -> bool {
         self.name.matches(&family.name) && {
-            let labels = json::labels(&series.labels);
+            let labels = json::labels(series.labels);
             self.labels.iter().all(|label| labels.contains(label))
         }
     }
@@ -106,7 +106,7 @@ fn columns_of(snapshot: &Snapshot, patterns: &[Pattern], metrics: &[String]) -> 
     let mut columns = Vec::new();
     for (pattern, metric) in patterns.iter().zip(metrics) {
         let series = snapshot.schema.series.iter().enumerate();
-        let of = |series: &Series| snapshot.schema.families.get(series.family);
+        let of = |series: &Series<'_>| snapshot.schema.families.get(series.family);
         let matching = series.filter(|(_, series)| of(series).is_some_and(|family| pattern.matches(family, series)));
         let matching: Vec<usize> = matching.map(|(index, _)| index).collect();
         if matching.is_empty() {
@@ -125,7 +125,7 @@ struct Look {
 }
 
 impl Look {
-    fn series(&self, index: usize) -> Option<(&Family, &Series)> {
+    fn series(&self, index: usize) -> Option<(&Family, Series<'_>)> {
         let series = self.snapshot.schema.series.get(index)?;
         Some((self.snapshot.schema.families.get(series.family)?, series))
     }
@@ -190,7 +190,7 @@ impl Look {
     fn json(&self, before: Option<&Self>, columns: &[usize]) -> Json {
         let value = |index: &usize| {
             let (family, series) = self.series(*index)?;
-            let labels = json::labels(&series.labels).into_iter().map(|(name, value)| (name, Json::String(value)));
+            let labels = json::labels(series.labels).into_iter().map(|(name, value)| (name, Json::String(value)));
             let labels: serde_json::Map<String, Json> = labels.collect();
             let mut object = json!({ "name": family.name, "labels": labels, "kind": family.kind.as_str() });
             let fields = object.as_object_mut()?;
@@ -244,7 +244,7 @@ impl Look {
             return Some(index);
         }
         let (_, wanted) = later.series(index)?;
-        let same = |series: &Series| series.slot == wanted.slot && series.generation == wanted.generation;
+        let same = |series: Series<'_>| series.slot == wanted.slot && series.generation == wanted.generation;
         self.snapshot.schema.series.iter().position(same)
     }
 }

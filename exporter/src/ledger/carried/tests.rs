@@ -73,6 +73,6 @@ fn a_label_block_that_could_break_a_line_is_left_out() {
     entry.append_to(&mut words);
     let none = Snapshot::from_parts(RegionInfo::default(), Arc::default(), Vec::new(), Vec::new()).unwrap();
     let beside = picture(&words, &none).unwrap();
-    let labels: Vec<&str> = beside.schema.series.iter().map(|series| series.labels.as_str()).collect();
+    let labels: Vec<&str> = beside.schema.series.iter().map(|series| series.labels).collect();
     assert_eq!(labels, ["a=\"1\""]);
 }

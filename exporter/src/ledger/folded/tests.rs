@@ -12,7 +12,7 @@ pub(in crate::ledger) fn counter() -> Family {
 pub(in crate::ledger) fn picture(family: &Family, all: &[(&str, &[u64])]) -> Arc<Snapshot> {
     let (mut schema, mut lane) = (Schema::default(), Vec::new());
     for (labels, cells) in all {
-        schema.series.push(total(0, (*labels).to_owned(), 5, lane.len(), cells.len()));
+        schema.series.push(total(0, labels, 5, lane.len(), cells.len()));
         lane.extend_from_slice(cells);
     }
     schema.families.push(Family { series: 0..all.len(), ..family.clone() });
@@ -27,7 +27,9 @@ fn later(picture: &Snapshot, lane: &[u64]) -> Arc<Snapshot> {
 pub(in crate::ledger) fn shown(folded: &mut Folded) -> Vec<(String, Vec<u64>)> {
     let picture = folded.picture();
     let series = picture.schema.series.iter();
-    series.map(|one| (one.labels.clone(), picture.lane[one.cell as usize..][..one.cells as usize].to_vec())).collect()
+    series
+        .map(|one| (one.labels.to_owned(), picture.lane[one.cell as usize..][..one.cells as usize].to_vec()))
+        .collect()
 }
 
 /// What was folded on the way from one to the other.

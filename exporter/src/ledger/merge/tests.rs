@@ -15,7 +15,7 @@ fn several(name: &str, mut family: Family, all: &[(&str, &[u64])]) -> Part {
             family: 0,
             slot: 0,
             generation: 0,
-            labels: (*labels).to_owned(),
+            labels,
             created_realtime_ns: 5,
             retired: false,
             cell: words.len() as u64,
@@ -123,7 +123,7 @@ fn infos_stand_side_by_side() {
     let parts =
         ["1", "2", "1"].map(|version| several(version, info.clone(), &[(&format!("version=\"{version}\""), &[])]));
     let (sum, _) = sum(&parts);
-    let labels: Vec<&str> = sum.schema.series.iter().map(|series| series.labels.as_str()).collect();
+    let labels: Vec<&str> = sum.schema.series.iter().map(|series| series.labels).collect();
     assert_eq!(labels, ["version=\"1\"", "version=\"2\""]);
 }
 
@@ -223,7 +223,7 @@ fn series_meet_by_their_labels_and_not_by_their_place() {
     ];
     let (sum, _) = sum(&parts);
     let shown: Vec<(&str, u64)> =
-        sum.schema.series.iter().map(|one| (one.labels.as_str(), sum.lane[one.cell as usize])).collect();
+        sum.schema.series.iter().map(|one| (one.labels, sum.lane[one.cell as usize])).collect();
     assert_eq!(shown, [("a=\"1\"", 2), ("a=\"2\"", 25), ("a=\"3\"", 308), ("a=\"4\"", 4)]);
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::recording::{Facts, MemoryFacts};
-use crate::schema::{Number, Series};
+use crate::schema::Number;
+use crate::series::Series;
 use crate::{RegionInfo, Verdict};
 
 /// When the writer died.
@@ -27,7 +28,7 @@ fn schema() -> Arc<Schema> {
             family.bounds = wait.to_vec();
         }
         schema.families.push(family);
-        let labels = String::new();
+        let labels = "";
         let (slot, created_realtime_ns) = (index as u32, 0);
         schema.series.push(Series {
             family: index,
