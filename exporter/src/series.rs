@@ -217,6 +217,11 @@ impl<'a> Stretch<'a> {
         self.run.at(self.ahead, "").cell
     }
 
+    /// How many they are.
+    pub(crate) const fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     /// Cells of each.
     pub(crate) fn cells(&self) -> u64 {
         self.run.cells.into()

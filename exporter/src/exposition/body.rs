@@ -1,5 +1,5 @@
 //! A body while it is written: on pages, each of which is handed on where it is full. A line asks for room once; its texts are
-//! copied in blocks of a fixed size, past their ends where they are shorter, and its number is written where it stands: no
+//! copied in blocks of a fixed size, past their ends where they are shorter, and what is behind them is written where it stands: no
 //! copy has a length that the compiler does not know. What a block wrote too much, the next text writes over.
 //!
 //! Called by all formats. It knows no format, and what stands behind the end of a page is never handed on.
@@ -23,7 +23,7 @@ pub(crate) fn blank() -> Box<Page> {
 pub(crate) const AROUND: usize = 64;
 const LABELS: usize = 128;
 /// What a line takes at most whose texts are no longer.
-const ROOM: usize = 2 * AROUND + LABELS + WIDTH + 1;
+const ROOM: usize = 2 * AROUND + LABELS + WIDTH;
 
 /// A text of so many bytes, and what is behind it.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +43,7 @@ impl<'a> Text<'a> {
 pub(crate) type Turn<'a> = dyn FnMut(&mut Box<Page>, usize) + 'a;
 
 /// Writes on one page after the other.
-pub(super) struct Body<'a> {
+pub(crate) struct Body<'a> {
     page: Box<Page>,
     /// Where the page's next line begins.
     end: usize,
@@ -89,8 +89,8 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Appends lines that differ in labels and number: each is `head`, labels, `tail`, what `write` makes of the number, and the
-    /// line's end.
+    /// Appends lines that differ in labels and number: each is `head`, labels, `tail`, and what `write` makes of the number, of
+    /// which it tells the length.
     #[inline]
     pub(super) fn lines<'t, N: Copy>(
         &mut self,
@@ -208,7 +208,6 @@ impl<'a> Body<'a> {
         let mut place = [0; WIDTH];
         let len = number(&mut place);
         self.text(place.get(..len).unwrap_or_default());
-        self.text(b"\n");
     }
 
     /// Hands the page on and begins the next.
@@ -244,9 +243,7 @@ fn write_line<const HEAD: usize, const TAIL: usize>(
     let at = at + labels.len;
     put(place, at, tail)?;
     let at = at + tail_len.min(TAIL);
-    let end = at + number(place.get_mut(at..)?.first_chunk_mut()?);
-    *place.get_mut(end)? = b'\n';
-    Some(end + 1)
+    Some(at + number(place.get_mut(at..)?.first_chunk_mut()?))
 }
 
 #[inline(always)]

@@ -2,66 +2,77 @@
 //! (<https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto>).
 //!
 //! The one format that carries native histograms: an exponential histogram has its native buckets and, beside them, the
-//! classic ones of the text formats. Labels are encoded once a plan; a render copies them and encodes numbers.
+//! classic ones of the text formats. What never changes is encoded once a plan; a render copies it and encodes numbers.
 
-use prost::encoding::{encode_varint, encoded_len_varint};
+mod encoded;
+mod wire;
+
+use prost::encoding::encode_varint;
 use tachograph_layout::exponential_index;
 
-use super::body::Body;
+use super::body::{Body, Text};
 use super::selection::{Selection, Wanted, families};
+use crate::Value;
 use crate::distribution::{self, plus};
-use crate::label_block;
 use crate::plan::{Block, Op, Plan, Source};
 use crate::schema::{Family, Kind};
-use crate::{Series, Value};
 
-/// The label pairs of all series of a plan, encoded.
-#[derive(Debug, Default)]
-pub(crate) struct Labels {
-    arena: Vec<u8>,
-    /// For each series, in the plan's order, how many bytes are its own.
-    lengths: Vec<u32>,
-    /// For each block where its labels begin and which length is its first.
-    blocks: Vec<(usize, usize)>,
-}
+use encoded::{Scalars, number_field};
+use wire::{VALUE, bytes, double, label, message, number, text, varint, zigzag};
 
-// A field's number and wire type, as one byte.
-const fn varint(field: u8) -> u8 {
-    field << 3
-}
+pub(crate) use encoded::Encoded;
 
-const fn fixed64(field: u8) -> u8 {
-    field << 3 | 1
-}
-
-const fn bytes(field: u8) -> u8 {
-    field << 3 | 2
-}
-
-/// Numbers of the fields that stand in more than one place.
-const LABEL: u8 = 1;
-const VALUE: u8 = 1;
+/// A block of a plan, with its index, and which of its series are wanted.
+type Part<'a> = (usize, &'a Block, &'a Source, Wanted<'a>);
 
 pub(super) fn render(plan: &Plan, sources: &[Source], selection: &Selection, body: &mut Body<'_>) {
-    let labels = plan.labels.get_or_init(|| Labels::of(plan, sources));
+    let encoded = plan.encoded.get_or_init(|| Encoded::of(plan, sources));
     for (planned, family) in families(plan, sources, selection) {
+        let parts = planned.blocks.clone().filter_map(|index| {
+            let block = plan.blocks.get(index)?;
+            let source = sources.get(block.source)?;
+            Some((index, block, source, Wanted::of(selection, source)?))
+        });
+        let parts: Vec<Part<'_>> = parts.collect();
+        if number_field(family.kind).is_some() && parts.iter().all(|(.., wanted)| wanted.by_labels().is_none()) {
+            scalars(encoded, family, &parts, body);
+        } else {
+            any_kind(encoded, family, &parts, body);
+        }
+    }
+}
+
+/// A family of single numbers: its length is known before it is written.
+fn scalars(encoded: &Encoded, family: &Family, parts: &[Part<'_>], body: &mut Body<'_>) {
+    let all: Vec<Scalars<'_>> =
+        parts.iter().filter_map(|(index, block, source, _)| Scalars::of(encoded, *index, block, source)).collect();
+    let len: usize = all.iter().map(Scalars::len).sum();
+    if len > 0 {
         body.appending(|out| {
-            let begin = out.len();
-            let mut any = false;
-            message(out, |out| {
-                head(out, family);
-                for index in planned.blocks.clone() {
-                    let Some(block) = plan.blocks.get(index) else { continue };
-                    let Some(source) = sources.get(block.source) else { continue };
-                    let Some(wanted) = Wanted::of(selection, source) else { continue };
-                    any |= metrics(block, source, &wanted, labels.of_block(index), out);
-                }
-            });
-            if !any {
-                out.truncate(begin);
+            head(out, family);
+            let head = out.len();
+            encode_varint((head + len) as u64, out);
+            out.rotate_left(head);
+        });
+        all.iter().for_each(|scalars| scalars.write(body));
+    }
+}
+
+/// A family that must be whole before its length is known.
+fn any_kind(encoded: &Encoded, family: &Family, parts: &[Part<'_>], body: &mut Body<'_>) {
+    body.appending(|out| {
+        let begin = out.len();
+        let mut any = false;
+        message(out, |out| {
+            head(out, family);
+            for (index, block, source, wanted) in parts {
+                any |= metrics(block, source, wanted, encoded.of_block(*index), out);
             }
         });
-    }
+        if !any {
+            out.truncate(begin);
+        }
+    });
 }
 
 /// Name, HELP, type and unit of a family.
@@ -82,7 +93,7 @@ fn metrics<'a>(
     block: &Block,
     source: &Source,
     wanted: &Wanted<'_>,
-    labels: impl Iterator<Item = &'a [u8]>,
+    labels: impl Iterator<Item = Text<'a>>,
     out: &mut Vec<u8>,
 ) -> bool {
     let snapshot = &source.snapshot;
@@ -91,10 +102,10 @@ fn metrics<'a>(
     let native = Native::of(family);
     let mut any = false;
     for (series, labels) in all.zip(labels) {
+        let labels = labels.from.get(..labels.len).unwrap_or_default();
         if !wanted.wants(series.labels) {
             continue;
         }
-        let mut gauge = |value: f64| metric(out, labels, bytes(2), |out| double(out, VALUE, value));
         match snapshot.value_at(family, series.cell) {
             Value::States(states) => {
                 for (op, state) in block.ops.iter().zip(&family.states) {
@@ -111,13 +122,16 @@ fn metrics<'a>(
             }
             Value::Histogram { buckets, sum } => metric(out, labels, bytes(7), |out| {
                 histogram(out, family, native.as_ref(), &block.ops, buckets, sum);
-                created(out, 15, &series);
+                created(out, 15, series.created_realtime_ns);
             }),
-            value if family.kind == Kind::Counter => metric(out, labels, bytes(3), |out| {
-                double(out, VALUE, as_f64(value));
-                created(out, 3, &series);
-            }),
-            value => gauge(as_f64(value)),
+            value => {
+                // What was encoded goes up to its number.
+                out.extend_from_slice(labels);
+                out.extend_from_slice(&as_f64(value).to_bits().to_le_bytes());
+                if family.kind == Kind::Counter {
+                    created(out, 3, series.created_realtime_ns);
+                }
+            }
         }
         any = true;
     }
@@ -236,112 +250,14 @@ fn spans(out: &mut Vec<u8>, indexes: impl Iterator<Item = i32>) {
     write(run.unwrap_or((0, 0)));
 }
 
-/// When a series was created, as a timestamp in this field.
-fn created(out: &mut Vec<u8>, field: u8, series: &Series<'_>) {
+/// When a series was created, nanoseconds since the Unix epoch, as a timestamp in this field.
+fn created(out: &mut Vec<u8>, field: u8, at: u64) {
     const SECOND: u64 = 1_000_000_000;
-    let at = series.created_realtime_ns;
     if at > 0 {
         out.push(bytes(field));
         message(out, |out| {
             number(out, varint(1), at / SECOND);
             number(out, varint(2), at % SECOND);
         });
-    }
-}
-
-impl Labels {
-    fn of(plan: &Plan, sources: &[Source]) -> Self {
-        let mut labels = Self::default();
-        for block in &plan.blocks {
-            labels.blocks.push((labels.arena.len(), labels.lengths.len()));
-            let schema = sources.get(block.source).map(|source| &source.snapshot.schema);
-            let family = schema.and_then(|schema| schema.families.get(block.family));
-            let Some((schema, family)) = schema.zip(family) else { continue };
-            for series in schema.series.range(family.series.clone()) {
-                let before = labels.arena.len();
-                for (name, value) in label_block::pairs(series.labels).chain(label_block::pairs(&block.region)) {
-                    label(&mut labels.arena, name, &label_block::unescaped(value));
-                }
-                // Of strings that are none longer than 64 KiB.
-                labels.lengths.push((labels.arena.len() - before) as u32);
-            }
-        }
-        labels.arena.shrink_to_fit();
-        labels.lengths.shrink_to_fit();
-        labels
-    }
-
-    /// Those of each series of a block; what follows it has none that are asked for.
-    fn of_block(&self, block: usize) -> impl Iterator<Item = &[u8]> {
-        let (mut at, first) = self.blocks.get(block).copied().unwrap_or_default();
-        self.lengths.get(first..).unwrap_or_default().iter().map(move |length| {
-            let labels = self.arena.get(at..at + *length as usize).unwrap_or_default();
-            at += labels.len();
-            labels
-        })
-    }
-}
-
-fn label(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.push(bytes(LABEL));
-    message(out, |out| {
-        text(out, 1, name);
-        text(out, 2, value);
-    });
-}
-
-/// A string field; an empty one is left out.
-fn text(out: &mut Vec<u8>, field: u8, text: &str) {
-    if !text.is_empty() {
-        out.push(bytes(field));
-        encode_varint(text.len() as u64, out);
-        out.extend_from_slice(text.as_bytes());
-    }
-}
-
-fn double(out: &mut Vec<u8>, field: u8, value: f64) {
-    out.push(fixed64(field));
-    out.extend_from_slice(&value.to_bits().to_le_bytes());
-}
-
-fn number(out: &mut Vec<u8>, tag: u8, value: u64) {
-    out.push(tag);
-    encode_varint(value, out);
-}
-
-const fn zigzag(value: i64) -> u64 {
-    (value << 1 ^ value >> 63).cast_unsigned()
-}
-
-/// Appends a message behind its length, for which one byte is kept free: most messages are short. Where that was not
-/// enough the message is moved up, once.
-fn message(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let place = out.len();
-    out.push(0);
-    write(out);
-    let len = out.len() - place - 1;
-    let more = encoded_len_varint(len as u64) - 1;
-    if more > 0 {
-        let end = out.len();
-        out.resize(end + more, 0);
-        out.copy_within(place + 1..end, place + 1 + more);
-    }
-    let mut prefix = out.get_mut(place..=place + more).unwrap_or_default();
-    encode_varint(len as u64, &mut prefix);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_of_any_length_stands_behind_its_length() {
-        for len in [0, 1, 127, 128, 16_383, 16_384, 3_000_000] {
-            let mut out = b"before".to_vec();
-            message(&mut out, |out| out.extend(std::iter::repeat_n(7, len)));
-            let mut rest = &out[6..];
-            assert_eq!(prost::encoding::decode_varint(&mut rest).expect("a length"), len as u64);
-            assert_eq!((rest.len(), rest.iter().all(|byte| *byte == 7)), (len, true));
-        }
     }
 }

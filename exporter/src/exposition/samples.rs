@@ -48,6 +48,20 @@ pub(super) fn block(
     }
 }
 
+/// Ends a line behind a number of this length, and says how long both are.
+#[inline(always)]
+fn ended(number: usize, out: &mut [u8; WIDTH]) -> usize {
+    if let Some(end) = out.get_mut(number) {
+        *end = b'\n';
+    }
+    number + 1
+}
+
+#[inline(always)]
+fn integer(out: &mut [u8; WIDTH], value: u64) -> usize {
+    ended(write_u64(out, value), out)
+}
+
 /// Whether a strict reader takes this value of this family.
 fn shows(family: &Family, value: f64) -> bool {
     family.kind != Kind::Counter || value >= 0.0
@@ -92,22 +106,22 @@ impl Writer<'_, '_> {
     fn integers<'t>(&mut self, all: impl Iterator<Item = (Text<'t>, u64)>) {
         if let [line] = self.block.lines.all() {
             let (head, tail) = self.words.of(*line);
-            self.out.lines(head, tail, all, write_u64);
+            self.out.lines(head, tail, all, integer);
         } else {
-            all.for_each(|(labels, value)| self.one(labels, |out| write_u64(out, value)));
+            all.for_each(|(labels, value)| self.one(labels, |out| integer(out, value)));
         }
     }
 
     #[inline]
     fn series(&mut self, labels: Text<'_>, value: Value<'_>, created_realtime_ns: u64) {
         match value {
-            Value::U64(value) => self.one(labels, |out| write_u64(out, value)),
-            Value::I64(value) => self.one(labels, |out| write_i64(out, value)),
+            Value::U64(value) => self.one(labels, |out| integer(out, value)),
+            Value::I64(value) => self.one(labels, |out| ended(write_i64(out, value), out)),
             Value::F64(value) if self.plain || shows(self.family, value) => {
-                self.one(labels, |out| write_f64(out, value));
+                self.one(labels, |out| ended(write_f64(out, value), out));
             }
             Value::F64(_) => return,
-            Value::Info => self.one(labels, |out| write_u64(out, 1)),
+            Value::Info => self.one(labels, |out| integer(out, 1)),
             Value::Histogram { buckets, sum } => self.histogram(labels, buckets, sum),
             Value::States(states) => self.states(labels, states),
         }
@@ -115,7 +129,7 @@ impl Writer<'_, '_> {
             && created_realtime_ns > 0
             && let [line] = self.block.created.of(labels.len)
         {
-            self.line(*line, labels, |out| write_millis(out, created_realtime_ns / 1_000_000));
+            self.line(*line, labels, |out| ended(write_millis(out, created_realtime_ns / 1_000_000), out));
         }
     }
 
@@ -149,18 +163,18 @@ impl Writer<'_, '_> {
             let end = if let Op::Bucket(index) = op { *index as usize + 1 } else { buckets.len() };
             (self.words.of(*line), below(end))
         });
-        self.out.alike(labels, counts, write_u64);
+        self.out.alike(labels, counts, integer);
         // A count without a sum is refused, too.
         if self.plain || (sum >= 0.0 && self.family.bounds.first().is_none_or(|bound| *bound >= 0.0)) {
-            self.line(*sum_line, labels, |out| write_f64(out, sum));
-            self.line(*count_line, labels, |out| write_u64(out, count));
+            self.line(*sum_line, labels, |out| ended(write_f64(out, sum), out));
+            self.line(*count_line, labels, |out| integer(out, count));
         }
     }
 
     fn states(&mut self, labels: Text<'_>, states: u64) {
         for (line, op) in self.block.lines.of(labels.len).iter().zip(&self.block.ops) {
             let Op::State(bit) = op else { continue };
-            self.line(*line, labels, |out| write_u64(out, states >> (*bit).min(63) & 1));
+            self.line(*line, labels, |out| integer(out, states >> (*bit).min(63) & 1));
         }
     }
 }

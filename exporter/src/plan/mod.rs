@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::Snapshot;
-use crate::exposition::protobuf::Labels;
+use crate::exposition::protobuf::Encoded;
 use crate::schema::Schema;
 
 pub(crate) use lines::{Line, Lines, Op, Words, openmetrics_name};
@@ -198,8 +198,8 @@ pub struct Plan {
     pub(crate) words: Words,
     /// Sample lines of text 0.0.4.
     lines: usize,
-    /// Labels as protobuf has them, made when first asked for.
-    pub(crate) labels: OnceLock<Labels>,
+    /// What protobuf has encoded, made when first asked for.
+    pub(crate) encoded: OnceLock<Encoded>,
     made: Vec<Made>,
     clashes: Vec<Clash>,
 }
@@ -216,7 +216,7 @@ impl Plan {
             lines: 0,
             blocks: Vec::new(),
             families: Vec::new(),
-            labels: OnceLock::new(),
+            encoded: OnceLock::new(),
             made: sources.iter().map(Made::of).collect(),
             clashes: Vec::new(),
         };
