@@ -295,8 +295,7 @@ fn death(path: &Path, file: String, region: String) -> Option<Death> {
         None => (nanoseconds(metadata.mtime(), metadata.mtime_nsec()), false),
     };
     let bytes = metadata.blocks().saturating_mul(512);
-    // A rename changes ctime: no death is later than the file's last one, whatever its bytes say.
-    Some(Death { file, region, died_ns: died_ns.min(changed), closed, bytes })
+    Some(Death { file, region, died_ns: retention::died_ns(died_ns, changed), closed, bytes })
 }
 
 fn path<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {

@@ -49,6 +49,24 @@ pub fn region_of(file: &str) -> Option<&str> {
     (is_stamp && !region.is_empty() && !region.starts_with('.')).then_some(region)
 }
 
+/// When a writer died, by its last sign of life and its file's last change (ctime), both in nanoseconds since the Unix epoch: no
+/// death is later than that change, whatever the file's bytes say, since the archive's rename is one.
+///
+/// Kernels stamp files by the last tick of a timer, some milliseconds behind the clock that writers read. A sign within a second
+/// of the change is no later than it: else the death would be another one after the next rename, and be counted twice.
+///
+/// ```
+/// use tachograph_layout::retention::died_ns;
+/// let (change, millisecond) = (1_700_000_000_000_000_000, 1_000_000);
+/// assert_eq!(died_ns(change + 3 * millisecond, change), change + 3 * millisecond);
+/// assert_eq!(died_ns(u64::MAX, change), change);
+/// ```
+#[must_use]
+pub const fn died_ns(last_sign_ns: u64, changed_ns: u64) -> u64 {
+    const BEHIND_NS: u64 = 1_000_000_000;
+    if last_sign_ns <= changed_ns.saturating_add(BEHIND_NS) { last_sign_ns } else { changed_ns }
+}
+
 /// What is remembered of a burst of which at least one file is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Burst {

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use bytemuck::Zeroable;
 use rustix::fs::{Mode, OFlags, Stat};
 use rustix::io::Errno;
-use tachograph_layout::{Control, Header, LAYOUT_MAJOR, RegionState, Words};
+use tachograph_layout::{Control, Header, LAYOUT_MAJOR, RegionState, Words, retention};
 
 use crate::directory::not_a_file;
 use crate::{identity, lock};
@@ -76,8 +76,7 @@ impl Remains {
         remains.ended = matches!(state, Some(RegionState::Closed | RegionState::Unwound | RegionState::Exited));
         let signs = [Control::STATE_REALTIME_NS, Control::TICK_REALTIME_NS].map(control);
         let last_sign = signs.into_iter().fold(header.created_realtime_ns, u64::max);
-        // A rename changes ctime: no death is later than the file's last one, whatever its bytes say.
-        remains.died_ns = last_sign.min(nanoseconds(stat.st_ctime, stat.st_ctime_nsec));
+        remains.died_ns = retention::died_ns(last_sign, nanoseconds(stat.st_ctime, stat.st_ctime_nsec));
         remains.header = Some(header);
         Ok(remains)
     }
@@ -99,4 +98,53 @@ impl Remains {
 
 fn nanoseconds(seconds: i64, rest: u64) -> u64 {
     u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    /// A region that says this of its writer's last sign.
+    fn region(path: &std::path::Path, last_sign: SystemTime) {
+        let mut words = vec![0_u64; GLANCE / 8];
+        let since = last_sign.duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_nanos() as u64;
+        let header = Header {
+            magic: Header::MAGIC,
+            byte_order: Header::BYTE_ORDER,
+            layout_major: LAYOUT_MAJOR,
+            ..Header::zeroed()
+        };
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+        let header = bytemuck::bytes_of(&header);
+        bytes[..header.len()].copy_from_slice(header);
+        words[Control::TICK_REALTIME_NS as usize / 8] = since;
+        std::fs::write(path, bytemuck::cast_slice(&words)).expect("it is written");
+    }
+
+    #[test]
+    fn a_death_stays_the_same_however_often_its_file_is_renamed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, other) = (folder.path().join("mc.tacho"), folder.path().join("other.tacho"));
+        let directory = File::open(folder.path()).expect("it is there");
+        let died = |file: &str| Remains::read(&directory, file).expect("it can be read").died_ns;
+        // As if the file's time were behind the clock.
+        region(&path, SystemTime::now() + Duration::from_millis(20));
+        let before = died("mc.tacho");
+        std::thread::sleep(Duration::from_millis(60));
+        std::fs::rename(&path, &other).expect("it is renamed");
+        assert_eq!(died("other.tacho"), before);
+    }
+
+    #[test]
+    fn no_death_is_later_than_the_last_change_of_its_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let directory = File::open(folder.path()).expect("it is there");
+        let later = SystemTime::now() + Duration::from_secs(3_600);
+        region(&folder.path().join("mc.tacho"), later);
+        let died = Remains::read(&directory, "mc.tacho").expect("it can be read").died_ns;
+        let later = later.duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_nanos() as u64;
+        assert!(died < later - 3_000_000_000_000);
+    }
 }
