@@ -40,7 +40,7 @@ pub(crate) struct RegionMetrics {
     unlinked: IntGaugeVec,
     damaged: IntGaugeVec,
     problems: IntGauge,
-    clashes: IntGauge,
+    clashes: IntGaugeVec,
 }
 
 /// The label of all metrics about one region; never renamed, since these are the exporter's own.
@@ -54,7 +54,7 @@ impl RegionMetrics {
         let info = Opts::new("tacho_region_info", "The region and its writer, as labels of a constant 1.");
         let heartbeat =
             Opts::new("tacho_region_heartbeat_age_seconds", "Time since the living writer's last housekeeping tick.");
-        Ok(Self {
+        let metrics = Self {
             up: gauges("tacho_region_up", "Whether the region's writer is alive.")?,
             info: IntGaugeVec::new(info, &["tacho_region", "state", "pid", "version", "exe", "build_id", "host"])?,
             heartbeat: GaugeVec::new(heartbeat, REGION)?,
@@ -83,11 +83,17 @@ impl RegionMetrics {
             unlinked: gauges("tacho_region_unlinked", "Whether something removed the living writer's file.")?,
             damaged: gauges("tacho_region_damaged", "Families and series left out because they are damaged.")?,
             problems: IntGauge::new("tacho_region_problems", "Files and directories that could not be read.")?,
-            clashes: IntGauge::new(
-                "tacho_family_clashes",
-                "Families left out: an older region, or the application itself, has another kind or other bounds under their name.",
+            clashes: IntGaugeVec::new(
+                Opts::new(
+                    "tacho_family_clashes",
+                    "Families that are not what an older region, or the application itself, has under their name: left out where kind or bounds differ, shown under the older HELP and UNIT where only those do.",
+                ),
+                &["result"],
             )?,
-        })
+        };
+        // There from the start, so that the structure stays as it is.
+        metrics.set_clashes(0, 0);
+        Ok(metrics)
     }
 
     /// Sets everything that is seen anew at each scrape. `unreadable` names regions whose file is there and can't be
@@ -144,9 +150,11 @@ impl RegionMetrics {
         self.panics.with_label_values(name).inc_by(region.panics);
     }
 
-    /// Sets how many families were left out.
-    pub(crate) fn set_clashes(&self, clashes: usize) {
-        self.clashes.set(i64::try_from(clashes).unwrap_or(i64::MAX));
+    /// Sets how many families were left out, and how many are shown under what an older one says.
+    pub(crate) fn set_clashes(&self, left_out: usize, shown: usize) {
+        for (result, count) in [("left_out", left_out), ("shown", shown)] {
+            self.clashes.with_label_values(&[result]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Those of the living alone.

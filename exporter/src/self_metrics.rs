@@ -108,8 +108,8 @@ impl SelfMetrics {
     }
 
     /// Sets how many families were left out.
-    pub fn set_clashes(&self, clashes: usize) {
-        self.regions.set_clashes(clashes);
+    pub fn set_clashes(&self, left_out: usize, shown: usize) {
+        self.regions.set_clashes(left_out, shown);
     }
 
     /// Counts a scrape that begins.

@@ -417,7 +417,7 @@ fn the_oldest_region_stands_where_families_clash() {
     assert_eq!(
         clashes,
         [
-            "family kind_total of region young is left out: it is a gauge, and region old has a counter of that name",
+            "family kind_total of region young is left out: it is of kind gauge, and region old has one of kind counter under that name",
             "family bounds_seconds of region young is left out: its bounds are not those of region old's histogram of that name",
             "family bounds_seconds_count of region young is left out: its bounds_seconds_count would be read as a part of bounds_seconds",
             "family own_total of region young is left out: it has a label tacho_region of its own",

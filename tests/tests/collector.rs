@@ -209,7 +209,8 @@ fn what_clashes_is_left_out_and_the_applications_own_stands() {
     second.counter("own_logins_total", "Of the same kind: it has its own label").expect("room").add(4);
     let body = text(&registry.gather());
     let seen = Exposition::parse_foreign(&body);
-    assert_eq!(seen.integer("tacho_family_clashes"), 3 + 1, "three left out, one with another HELP: {body}");
+    assert_eq!(seen.integer("tacho_family_clashes{result=\"left_out\"}"), 3, "{body}");
+    assert_eq!(seen.integer("tacho_family_clashes{result=\"shown\"}"), 1, "one has another HELP: {body}");
     assert!(body.contains("col_shared 5\n") && !body.contains("col_shared_bucket"), "{body}");
     assert!(body.contains("own_logins_total 3\n"), "{body}");
     assert!(body.contains("own_logins_total{tacho_region=\"second\"} 4\n"), "{body}");
@@ -230,7 +231,7 @@ fn without_a_label_a_region_keeps_the_names_and_two_are_refused() {
     let body = text(&registry.gather());
     let seen = Exposition::parse_foreign(&body);
     assert!(body.contains("col_done_total 2\n") && body.contains("own_logins_total 3\n"), "{body}");
-    assert_eq!(seen.integer("tacho_family_clashes"), 1);
+    assert_eq!(seen.integer("tacho_family_clashes{result=\"left_out\"}"), 1);
     let _other = Region::builder("other").dir(dir.path()).build().expect("a region");
     let body = text(&registry.gather());
     assert!(!body.contains("col_done_total") && body.contains("tacho_region_up{tacho_region=\"other\"} 1\n"), "{body}");

@@ -145,7 +145,7 @@ impl RegionCollector {
     }
 
     /// Keeps the names of these families for the application: a region's family that clashes with one by kind, by bounds or by
-    /// a suffix is left out, counted in `tacho_family_clashes` and logged once. Give it what the registry gathers before the
+    /// a suffix is left out, counted in `tacho_family_clashes{result="left_out"}` and logged once. Give it what the registry gathers before the
     /// collector is registered; what is registered or gets its first series later it does not know.
     ///
     /// The example of [`RegionCollector`] shows it at work.
@@ -207,7 +207,8 @@ impl Collector for RegionCollector {
         }
         let mut families = Vec::new();
         if let Some(plan) = &state.plan {
-            self.own.set_clashes(plan.clashes().len());
+            let left_out = plan.clashes().iter().filter(|clash| clash.left_out).count();
+            self.own.set_clashes(left_out, plan.clashes().len() - left_out);
             families = model::families(plan, &sources);
             wrong.extend(plan.clashes().iter().map(ToString::to_string));
         }

@@ -39,7 +39,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Takes what was written on a page, so many bytes: off the page, or with it, where it leaves another in its place.
+/// Takes what was written on a full page, so many bytes: off the page, or with it, where it leaves another in its place.
 pub(crate) type Turn<'a> = dyn FnMut(&mut Box<Page>, usize) + 'a;
 
 /// Writes on one page after the other.
@@ -58,11 +58,9 @@ impl<'a> Body<'a> {
         Self { page, end: 0, turn, apart: Vec::new() }
     }
 
-    /// Hands on what is on the last page.
-    pub(super) fn finish(mut self) {
-        if self.end > 0 {
-            self.turn();
-        }
+    /// The last page, and how much is on it.
+    pub(super) fn finish(self) -> (Box<Page>, usize) {
+        (self.page, self.end)
     }
 
     /// Has something appended that must be whole before its beginning is known.

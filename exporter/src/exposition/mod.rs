@@ -1,7 +1,7 @@
 //! What a scraper gets: one snapshot of all regions in the format and the selection that it asked for.
 //!
 //! Called by the server and by `tacho show`. All formats render from the same plan and the same snapshots, so they agree
-//! by construction; a render allocates nothing a series.
+//! by construction; a render allocates nothing a series, but for JSON, which is for people.
 
 pub(crate) mod body;
 mod json;
@@ -87,7 +87,7 @@ impl Exposition {
     ///
     /// The example of [`Plan`] shows it at work.
     pub fn render(&self, plan: &Plan, sources: &[Source], out: &mut Vec<u8>) -> bool {
-        self.write(plan, sources, blank(), &mut |page, len| out.extend_from_slice(page.get(..len).unwrap_or_default()))
+        self.render_pieces(plan, sources, &mut |piece| out.extend_from_slice(piece))
     }
 
     /// The same, where `take` gets the body piece by piece, some KiB at a time.
@@ -102,13 +102,26 @@ impl Exposition {
     /// # Ok::<(), tachograph_exporter::plan::PlanError>(())
     /// ```
     pub fn render_pieces(&self, plan: &Plan, sources: &[Source], take: &mut dyn FnMut(&[u8])) -> bool {
-        self.write(plan, sources, blank(), &mut |page, len| take(page.get(..len).unwrap_or_default()))
+        let last = self.write(plan, sources, blank(), &mut |page, len| take(page.get(..len).unwrap_or_default()));
+        last.as_ref()
+            .and_then(|(page, len)| page.get(..*len))
+            .filter(|last| !last.is_empty())
+            .into_iter()
+            .for_each(take);
+        last.is_some()
     }
 
-    /// The same, begun on this page; `turn` may take each page that was written on, and leave another.
-    pub(crate) fn write(&self, plan: &Plan, sources: &[Source], page: Box<Page>, turn: &mut Turn<'_>) -> bool {
+    /// The same, begun on this page; `turn` may take each full page, and leave another. Gives the last page, and how much is on
+    /// it; `None` where the plan does not fit.
+    pub(crate) fn write(
+        &self,
+        plan: &Plan,
+        sources: &[Source],
+        page: Box<Page>,
+        turn: &mut Turn<'_>,
+    ) -> Option<(Box<Page>, usize)> {
         if !plan.fits(sources) {
-            return false;
+            return None;
         }
         let mut body = Body::new(page, turn);
         match self.format {
@@ -117,7 +130,6 @@ impl Exposition {
             Format::Protobuf => protobuf::render(plan, sources, &self.selection, &mut body),
             Format::Json => json::render(plan, sources, &self.selection, &mut body),
         }
-        body.finish();
-        true
+        Some(body.finish())
     }
 }

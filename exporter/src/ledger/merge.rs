@@ -27,9 +27,30 @@ pub(crate) struct Part {
 pub(crate) struct Merge {
     schema: Arc<Schema>,
     parts: Vec<(Arc<Schema>, Vec<Run>)>,
-    pub(crate) clashes: Vec<String>,
+    pub(crate) clashes: Clashes,
     lane: usize,
     shared: usize,
+}
+
+/// What is not in the sum as it says of itself, in words.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clashes {
+    /// Not in it.
+    pub(crate) left_out: Vec<String>,
+    /// In it, under what an older one says.
+    pub(crate) otherwise: Vec<String>,
+}
+
+impl Clashes {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.left_out.extend_from_slice(&other.left_out);
+        self.otherwise.extend_from_slice(&other.otherwise);
+    }
+
+    /// All of them.
+    pub(crate) fn all(self) -> impl Iterator<Item = String> {
+        self.left_out.into_iter().chain(self.otherwise)
+    }
 }
 
 /// A series of the whole while it is planned.
@@ -84,7 +105,7 @@ impl Merge {
                 let shape = shape(family);
                 if standing.get(family.name.as_str()) != Some(&shape) {
                     let (name, family) = (&part.name, &family.name);
-                    merge.clashes.push(format!(
+                    merge.clashes.left_out.push(format!(
                         "family {family} of {name} is left out of the sum: its kind, numbers or buckets are not those of an older one"
                     ));
                     continue;
@@ -102,6 +123,7 @@ impl Merge {
                     let (name, family) = (&part.name, &family.name);
                     merge
                         .clashes
+                        .otherwise
                         .push(format!("family {family} of {name} is added up under the {what} of an older one"));
                 }
                 for place in family.series.clone() {

@@ -38,6 +38,8 @@ use file::Book;
 use folded::{Folded, settle};
 use gone::Identity;
 use merge::{Merge, Part};
+
+pub(crate) use merge::Clashes;
 use standing::{Standing, identity, last_values};
 
 use crate::{Directories, RegionReader, Snapshot};
@@ -132,7 +134,7 @@ impl Ledger {
         };
         if known {
             // Where nothing can be written, this is what was.
-            ledger.served = ledger.sum(&mut Vec::new()).map(Arc::new);
+            ledger.served = ledger.sum(&mut Clashes::default()).map(Arc::new);
         }
         ledger
     }
@@ -143,11 +145,11 @@ impl Ledger {
         &mut self,
         directories: &Directories,
         in_place: &[InPlace],
-        problems: &mut Vec<String>,
+        clashes: &mut Clashes,
     ) -> Option<Arc<Snapshot>> {
-        self.look(directories, in_place, problems);
+        self.look(directories, in_place, clashes);
         if self.store()
-            && let Some(sum) = self.sum(problems)
+            && let Some(sum) = self.sum(clashes)
         {
             self.served = Some(Arc::new(sum));
         }
@@ -156,7 +158,7 @@ impl Ledger {
 
     /// The same, where nobody waits for the sum: regions come, go and die; what goes on living is not read.
     pub(crate) fn note(&mut self, directories: &Directories, in_place: &[InPlace]) {
-        self.look(directories, in_place, &mut Vec::new());
+        self.look(directories, in_place, &mut Clashes::default());
         if !self.store() || !self.book.as_ref().is_some_and(Book::is_half_full) || Instant::now() < self.tidy_from {
             return;
         }
@@ -166,9 +168,9 @@ impl Ledger {
         }
     }
 
-    fn look(&mut self, directories: &Directories, in_place: &[InPlace], problems: &mut Vec<String>) {
+    fn look(&mut self, directories: &Directories, in_place: &[InPlace], clashes: &mut Clashes) {
         for one in in_place {
-            self.see(one, problems);
+            self.see(one, clashes);
         }
         let here: HashSet<[u8; 16]> = in_place.iter().map(|one| one.reader.uuid()).collect();
         self.find_archived(directories, &here);
@@ -189,11 +191,11 @@ impl Ledger {
     }
 
     /// Takes a region in its place as it is now.
-    fn see(&mut self, one: &InPlace, problems: &mut Vec<String>) {
+    fn see(&mut self, one: &InPlace, clashes: &mut Clashes) {
         let identity = identity(&one.reader);
         let uuid = identity.uuid;
         if self.is_folded(&identity) {
-            problems.push(format!(
+            clashes.left_out.push(format!(
                 "{}: not added up: it, or what it continues, was out of its place and is counted already",
                 one.reader.path().display()
             ));
@@ -316,7 +318,7 @@ impl Ledger {
     }
 
     /// The sum of all that counts.
-    fn sum(&mut self, problems: &mut Vec<String>) -> Option<Snapshot> {
+    fn sum(&mut self, clashes: &mut Clashes) -> Option<Snapshot> {
         let part = |name: &str, picture, folded| Part { name: name.to_owned(), picture, folded };
         let mut standing: Vec<&Standing> = self.standing.values().collect();
         standing.sort_by_key(|standing| (standing.identity.created_ns, standing.identity.uuid));
@@ -329,7 +331,7 @@ impl Ledger {
         if !self.merge.fits(&parts) {
             self.merge = Merge::new(&parts);
         }
-        problems.extend(self.merge.clashes.iter().cloned());
+        clashes.add(&self.merge.clashes);
         self.merge.sum(&parts).ok()
     }
 }

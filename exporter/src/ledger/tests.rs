@@ -30,8 +30,8 @@ impl Exporter {
     pub(super) fn observe(&mut self, now: impl Fn(&RegionReader) -> Now) -> (Option<Arc<Snapshot>>, Vec<String>) {
         let regions = self.directories.scan().regions.into_iter();
         let in_place: Vec<InPlace> = regions.map(|reader| InPlace { now: now(&reader), reader }).collect();
-        let mut problems = Vec::new();
-        (self.ledger.observe(&self.directories, &in_place, &mut problems), problems)
+        let mut clashes = Clashes::default();
+        (self.ledger.observe(&self.directories, &in_place, &mut clashes), clashes.all().collect())
     }
 
     pub(super) fn total(&mut self, name: &str) -> u64 {

@@ -139,7 +139,7 @@ fn differs(family: &Family, stands: &Family, older: &Source) -> Option<String> {
     let whose = whose(older);
     if family.kind != stands.kind {
         let (kind, other) = (family.kind.as_str(), stands.kind.as_str());
-        return Some(format!("it is a {kind}, and {whose} has a {other} of that name"));
+        return Some(format!("it is of kind {kind}, and {whose} has one of kind {other} under that name"));
     }
     if family.bounds != stands.bounds {
         return Some(format!("its bounds are not those of {whose}'s histogram of that name"));

@@ -38,7 +38,7 @@ pub(crate) struct Line {
 
 /// Where a text begins, and how long it is.
 #[derive(Debug, Clone, Copy)]
-struct Place(u32, u32);
+struct Place(usize, u32);
 
 /// The texts of all lines, one behind the other.
 #[derive(Debug, Default)]
@@ -55,8 +55,8 @@ impl Words {
             self.last = self.text.len();
             self.text.extend_from_slice(text.as_bytes());
         }
-        // Of names, which are short: of no set of regions they are 4 GiB.
-        Place(self.last as u32, text.len() as u32)
+        // Of names, none of which is nearly that long.
+        Place(self.last, text.len() as u32)
     }
 
     /// Puts behind the last text what a copy in blocks reads.
@@ -67,7 +67,7 @@ impl Words {
 
     #[inline]
     fn get(&self, Place(from, len): Place) -> Text<'_> {
-        Text { from: &self.text[from as usize..], len: len as usize }
+        Text { from: &self.text[from..], len: len as usize }
     }
 
     /// Head and tail of a line.

@@ -1,8 +1,8 @@
 //! One render at a time: requests that wait for the same one (format, selection, compression) share its bytes.
 //!
 //! A request that arrives while a render is under way does not get that one, whose values may be older than the
-//! request, but the next; so what a scrape shows was always read after it was asked for, and a crowd of scrapers costs
-//! two bodies of memory, not one each.
+//! request, but the next; so what a scrape shows was always read after it was asked for, and a crowd of scrapers
+//! that come together costs two bodies of memory, not one each.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -34,7 +34,7 @@ pub struct Pages {
 #[derive(Debug, Default)]
 struct Free {
     pages: Vec<Box<Page>>,
-    /// How many are kept: as many as the last body took.
+    /// How many are kept.
     kept: usize,
 }
 
@@ -133,12 +133,19 @@ impl Pages {
     #[must_use]
     pub fn render(&self, exposition: &Exposition, plan: &Plan, sources: &[Source]) -> Option<Pieces> {
         let mut pieces = Pieces::default();
-        let fits = exposition.write(plan, sources, self.take(), &mut |page, len| self.turn(page, len, &mut pieces));
-        if exposition.selection.is_all() {
-            // What some selection takes is no measure for the next body.
-            self.keep(&pieces);
+        let first = self.take();
+        let last = exposition.write(plan, sources, first, &mut |page, len| {
+            let full = std::mem::replace(page, self.take());
+            pieces.push(self.sent(full, len));
+        });
+        let (page, len) = last?;
+        if len > 0 {
+            pieces.push(self.sent(page, len));
+        } else {
+            self.give_back(page);
         }
-        fits.then_some(pieces)
+        self.keep(pieces.all.len());
+        Some(pieces)
     }
 
     /// A page to write on.
@@ -147,16 +154,16 @@ impl Pages {
         page.unwrap_or_else(blank)
     }
 
-    /// Adds a full page to a body and puts a free one in its place.
-    fn turn(&self, page: &mut Box<Page>, len: usize, pieces: &mut Pieces) {
-        let page = Some(std::mem::replace(page, self.take()));
-        pieces.push(Bytes::from_owner(Sent { page, len, pages: self.clone() }));
+    /// So many bytes of a page, which comes back once they are read.
+    fn sent(&self, page: Box<Page>, len: usize) -> Bytes {
+        Bytes::from_owner(Sent { page: Some(page), len, pages: self.clone() })
     }
 
-    /// Keeps as many pages as a body took that was just written, and no more.
-    fn keep(&self, pieces: &Pieces) {
+    /// Keeps as many pages as a body took that was just made; of those before it, if they took more, half each time. One that was
+    /// compressed takes none.
+    pub(super) fn keep(&self, pages: usize) {
         let mut free = self.free();
-        free.kept = pieces.all.len() + 1;
+        free.kept = pages.max(free.kept.saturating_add(pages) / 2);
         let kept = free.kept;
         free.pages.truncate(kept);
     }
@@ -197,13 +204,13 @@ mod tests {
 
     /// A body of so many pages, each with its number on it.
     fn body(pages: &Pages, count: u8) -> Pieces {
-        let (mut pieces, mut page) = (Pieces::default(), pages.take());
+        let mut pieces = Pieces::default();
         for number in 0..count {
+            let mut page = pages.take();
             page[..2].fill(number);
-            pages.turn(&mut page, 2, &mut pieces);
+            pieces.push(pages.sent(page, 2));
         }
-        pages.keep(&pieces);
-        pages.give_back(page);
+        pages.keep(pieces.all.len());
         pieces
     }
 
@@ -215,17 +222,32 @@ mod tests {
         assert_eq!((read(&first), read(&second), first.len), (vec![0, 0, 1, 1, 2, 2], vec![0, 0, 1, 1, 2, 2], 6));
         let kept = first.all[1].clone();
         drop((first, second));
-        assert_eq!(pages.free().pages.len(), 4, "as many as a body takes, and the one that was written on");
+        assert_eq!(pages.free().pages.len(), 3, "as many as a body takes");
         let third = body(&pages, 200);
         assert_eq!((kept.as_ref(), third.all.len()), ([1, 1].as_slice(), 200));
     }
 
     #[test]
-    fn no_more_is_kept_than_the_last_body_took() {
+    fn what_is_kept_goes_with_the_bodies_that_took_it() {
         let pages = Pages::default();
         drop(body(&pages, 100));
-        assert_eq!(pages.free().pages.len(), 101);
-        drop(body(&pages, 2));
-        assert_eq!(pages.free().pages.len(), 3);
+        assert_eq!(pages.free().pages.len(), 100);
+        let kept = [2, 2, 0, 0].map(|count| {
+            drop(body(&pages, count));
+            pages.free().pages.len()
+        });
+        assert_eq!(kept, [51, 26, 13, 6]);
+    }
+
+    #[test]
+    fn a_body_as_large_as_the_one_before_takes_no_page_that_was_not_there() {
+        let (pages, plan) = (Pages::default(), Plan::new(&[], &crate::plan::Options::default()).expect("a plan"));
+        let render = || pages.render(&Exposition::new(crate::exposition::Format::OpenMetrics), &plan, &[]);
+        drop(render().expect("it fits"));
+        let address = |pages: &Pages| pages.free().pages.iter().map(|page| page.as_ptr().addr()).collect::<Vec<_>>();
+        let before = address(&pages);
+        assert_eq!(before.len(), 1);
+        drop(render().expect("it fits"));
+        assert_eq!(address(&pages), before);
     }
 }

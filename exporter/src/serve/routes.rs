@@ -220,6 +220,7 @@ async fn regions(State(app): State<Arc<App>>) -> Response {
 
 /// What may be asked of a region's values.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ValuesWanted {
     filter: Option<String>,
     limit: Option<usize>,

@@ -16,7 +16,7 @@ use super::recorder_metrics::RecorderMetrics;
 use crate::deaths::Deaths;
 use crate::exposition::Exposition;
 use crate::json::{self, Now, RegionEntry};
-use crate::ledger::{InPlace, Ledger, Now as LedgerNow};
+use crate::ledger::{Clashes, InPlace, Ledger, Now as LedgerNow};
 use crate::listing::Listing;
 use crate::plan::{Options, Plan, PlanError, Source};
 use crate::recording::RecorderStats;
@@ -219,9 +219,9 @@ impl Scraper {
         let mut found = self.find();
         let infos: Vec<&RegionInfo> = found.views.iter().map(|view| &view.region).collect();
         let tally = self.deaths.observe(&self.directories, &infos);
-        let (mut merged, mut left_out) = (None, Vec::new());
+        let (mut merged, mut clashes) = (None, Clashes::default());
         if let Some(ledger) = &mut state.ledger {
-            merged = ledger.observe(&self.directories, &in_place(&found), &mut left_out);
+            merged = ledger.observe(&self.directories, &in_place(&found), &mut clashes);
             if let Some(metrics) = &self.merge_metrics {
                 metrics.set(ledger.condition());
             }
@@ -252,7 +252,9 @@ impl Scraper {
         }
         let plan = state.plan.as_ref().ok_or(ScrapeError::Misfit)?;
         // Only now is it known what was left out; the structure is the same, so the plan still fits.
-        self.own.set_clashes(plan.clashes().len() + left_out.len());
+        let left_out = plan.clashes().iter().filter(|clash| clash.left_out).count();
+        let otherwise = plan.clashes().len() - left_out;
+        self.own.set_clashes(left_out + clashes.left_out.len(), otherwise + clashes.otherwise.len());
         sources[0] = Source::own(Arc::new(self.own.snapshot()?));
         let unknown = exposition.selection.unknown_regions(&sources);
         if !unknown.is_empty() && unknown.len() == exposition.selection.regions.len() {
@@ -260,13 +262,14 @@ impl Scraper {
         }
         let body = if let Some(level) = level {
             let (compressed, fits) = gzip(level, |take| exposition.render_pieces(plan, &sources, take));
+            state.pages.keep(0);
             fits.then(|| Pieces::from(compressed))
         } else {
             state.pages.render(exposition, plan, &sources)
         };
         let body = body.ok_or(ScrapeError::Misfit)?;
         drop(sources);
-        state.said.tell(&found.problems, plan.clashes().iter().map(ToString::to_string).chain(left_out));
+        state.said.tell(&found.problems, plan.clashes().iter().map(ToString::to_string).chain(clashes.all()));
         state.log(&found.views);
         found.recycle();
         Ok(body)

@@ -90,7 +90,8 @@ fn without_a_region_there_are_the_exporters_own_metrics() {
     for wanted in [
         "\ntacho_exporter_build_info{revision=\"",
         "\ntacho_region_problems 0\n",
-        "\ntacho_family_clashes 0\n",
+        "\ntacho_family_clashes{result=\"left_out\"} 0\n",
+        "\ntacho_family_clashes{result=\"shown\"} 0\n",
         "\ntacho_scrapes_total 1\n",
         "\ntacho_scrape_errors_total 0\n",
         "\nprocess_start_time_seconds ",

@@ -39,7 +39,7 @@ fn family(kind: Kind, number: Number) -> Family {
 /// The sum, and what was said of it.
 fn sum(parts: &[Part]) -> (Snapshot, Vec<String>) {
     let merge = Merge::new(parts);
-    (merge.sum(parts).unwrap(), merge.clashes)
+    (merge.sum(parts).unwrap(), merge.clashes.all().collect())
 }
 
 /// The cells of the only series of the sum of three.
