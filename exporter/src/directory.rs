@@ -198,8 +198,7 @@ impl Directories {
                 _ => {}
             }
             for path in content::regions(&archive, &mut scan.problems) {
-                let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-                if name.is_some_and(|name| file.strip_prefix(name).is_none_or(|rest| !rest.starts_with('.'))) {
+                if name.is_some_and(|name| !may_be_of(&path, name)) {
                     continue;
                 }
                 match RegionReader::open(&path) {
@@ -315,6 +314,12 @@ impl Directories {
 /// What is said of a path where a living writer's file is missing.
 const LOST: &str = "the writer lives (it holds the lock), but its region file is gone: something removed it, and nobody \
                     can open it any more; stop what removes it (see \"Who wipes it\" in OPERATIONS) and restart the writer";
+
+/// Whether an archived file is called as the regions of this name are.
+pub(crate) fn may_be_of(path: &Path, name: &str) -> bool {
+    let file = path.file_name().map(|file| file.to_string_lossy()).unwrap_or_default();
+    file.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+}
 
 fn region_path(directory: &Path, name: &str) -> PathBuf {
     directory.join(format!("{name}.tacho"))

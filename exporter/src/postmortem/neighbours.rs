@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::{MOST, Other, burst};
+use crate::directory::may_be_of;
 use crate::{Directories, Problem, RegionInfo, RegionReader, Scan, Verdict};
 
 /// The regions of some directories, in their places and archived, as they were when first asked for.
@@ -40,6 +41,15 @@ impl Found {
 
     fn problems(&self) -> impl Iterator<Item = &Problem> {
         self.archived.problems.iter().chain(&self.in_place.problems)
+    }
+
+    /// Those that may keep a region of this name from being found: all but the archive's files of other names.
+    fn problems_of(&self, name: &str) -> impl Iterator<Item = &Problem> {
+        let matters = move |problem: &&Problem| {
+            let is_file = problem.path.extension().is_some_and(|extension| extension == "tacho");
+            !is_file || may_be_of(&problem.path, name)
+        };
+        self.archived.problems.iter().filter(matters).chain(&self.in_place.problems)
     }
 }
 
@@ -79,10 +89,9 @@ impl<'a> Neighbours<'a> {
             of_its_name = self.find(Some(&region.name));
             &of_its_name
         };
-        let mut lives = Lives {
-            problems: found.problems().take(MOST).map(|one| format!("{}: {}", one.path.display(), one.error)).collect(),
-            ..Lives::default()
-        };
+        let problems = found.problems_of(&region.name).take(MOST);
+        let problems = problems.map(|one| format!("{}: {}", one.path.display(), one.error)).collect();
+        let mut lives = Lives { problems, ..Lives::default() };
         lives.problems.dedup();
         let home = burst::home(&region.path, region.archived);
         for reader in found.regions().filter(|reader| reader.name() == region.name) {

@@ -445,11 +445,16 @@ fn without_a_name_it_is_the_first_crash_of_the_newest_burst() {
     crash("mc-0", 35, true);
     crash("mc-0", 40, false);
     crash("other", 39, false);
+    for name in ["mc-0", "mc-00", "other"] {
+        std::fs::write(archive.join(format!("{name}.cut.tacho")), b"cut").unwrap();
+    }
     let found = directories();
     let reader = Neighbours::of(&found).first_of_newest_burst().expect("a crash");
     assert_eq!(reader.uuid(), first);
     let report =
         Subject { reader: &reader, neighbours: &Neighbours::of(&found), recorded: None, known: None }.report().unwrap();
+    let [problem] = report.evidence.problems.as_slice() else { panic!("{:?}", report.evidence.problems) };
+    assert!(problem.contains("mc-0.cut.tacho"), "of the archive's files what is of its name: {problem}");
     let burst = report.headline.burst.as_ref().expect("a burst");
     assert_eq!((burst.deaths, burst.is_first), (3, true));
     let next = report.successor.as_ref().expect("it started again");
