@@ -3,6 +3,7 @@
 //!
 //! Called by the parser before each copy. One budget for all families, so that many small lies cost no more than one.
 
+use crate::label_block;
 use crate::schema::{Family, Kind};
 
 /// Bytes that any string may have without asking the budget, so that what one damaged record refers to can't keep the
@@ -16,6 +17,9 @@ const NAME_COST: u64 = 64;
 const SHOWN_SHARE: u64 = 8;
 /// Bytes of exposition that any region may make.
 const SHOWN_FREE: u64 = 1 << 20;
+
+/// Bytes of a line beside names, labels and states: the region's label, `le`, braces and the number.
+const LINE: u64 = 128;
 
 /// What is left.
 pub(super) struct Budget {
@@ -51,22 +55,49 @@ impl Budget {
         Ok(())
     }
 
-    /// Charges the lines that a series will be shown as: each repeats name and labels.
-    pub(super) fn lines(&mut self, family: &Family, labels: &str) -> Result<(), String> {
-        let lines = match family.kind {
-            Kind::HistogramBounds | Kind::HistogramExponential => family.bounds.len() + 3,
-            Kind::StateSet => family.states.len(),
-            _ => 1,
-        };
-        // Room for the region's label, `le` and braces is in the sum; 128 bytes a line.
-        let cost = (lines * (family.name.len() + labels.len() + 128)) as u64;
-        self.shown =
-            self.shown.checked_sub(cost).ok_or("the region's series would be shown as far more bytes than it has")?;
+    /// Charges the lines that a series of these labels will be shown as.
+    pub(super) fn lines(&mut self, lines: Lines, labels: &str) -> Result<(), String> {
+        self.shown = self
+            .shown
+            .checked_sub(lines.bytes(labels))
+            .ok_or("the region's series would be shown as far more bytes than it has")?;
         Ok(())
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), String> {
         self.text = self.text.checked_sub(bytes).ok_or("the region's strings are used more often than it can hold")?;
         Ok(())
+    }
+}
+
+/// What each series of a family will be shown as, less its labels: summed up once a family, since the states of a family
+/// may be as long as all else that it has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lines {
+    count: u64,
+    /// Bytes of all of them.
+    bytes: u64,
+}
+
+impl Lines {
+    pub(super) fn of(family: &Family) -> Self {
+        let name = family.name.len() as u64;
+        let (count, bytes) = match family.kind {
+            Kind::HistogramBounds | Kind::HistogramExponential => {
+                let count = family.bounds.len() as u64 + 3;
+                (count, count * name)
+            }
+            // The name stands in each line twice: a state is the value of a label of that name.
+            Kind::StateSet => {
+                let states = family.states.iter().map(|state| 2 * name + label_block::escaped(state).len() as u64);
+                (family.states.len() as u64, states.sum())
+            }
+            _ => (1, name),
+        };
+        Self { count, bytes: bytes + LINE * count }
+    }
+
+    fn bytes(self, labels: &str) -> u64 {
+        self.bytes + self.count * labels.len() as u64
     }
 }

@@ -4,6 +4,7 @@
 
 use tachograph_layout::{FamilyRecord, LANE_HEADER_CELLS, SectionKind, SeriesRecord, SlotState, Words};
 
+use super::budget::Lines;
 use super::{Parser, block, slot_state};
 use crate::schema::Family;
 use crate::series::{Series, SeriesList};
@@ -21,11 +22,12 @@ impl Parser<'_> {
     pub(super) fn series(&mut self, index: u64, record: &FamilyRecord, mut family: Family) {
         let start = self.schema.series.len();
         let slots = block(record);
+        let lines = Lines::of(&family);
         let mut hashes = Vec::new();
         for slot in slots.start..slots.end.min(self.used.series) {
             // Both fit: `HighWater` is below 2^24.
             let (slot, family_index) = (slot as u32, index as u32);
-            match self.one_series(slot, family_index, record, &family) {
+            match self.one_series(slot, family_index, (record, &family), lines) {
                 Ok(Some(Found { series, labels, labels_hash })) => {
                     self.schema.series.push(Series { labels: &labels, ..series });
                     hashes.push(labels_hash);
@@ -57,8 +59,8 @@ impl Parser<'_> {
         &mut self,
         slot: u32,
         family_index: u32,
-        family_record: &FamilyRecord,
-        family: &Family,
+        (family_record, family): (&FamilyRecord, &Family),
+        lines: Lines,
     ) -> Result<Option<Found>, String> {
         let section = self.sections.section(SectionKind::Series);
         let state = slot_state(self.view, section, slot);
@@ -90,7 +92,7 @@ impl Parser<'_> {
             let free = taken.take(record.cell, u64::from(record.cells));
             self.contested |= !free;
             let labels = self.labels(slot, &record, family_record, family)?;
-            self.budget.lines(family, &labels)?;
+            self.budget.lines(lines, &labels)?;
             Ok(labels)
         });
         if family.open {

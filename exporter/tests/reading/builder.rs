@@ -88,7 +88,7 @@ impl Region {
             string_bytes: 8 * 1024,
             label_bytes: 8 * 1024,
             bounds: 256,
-            shared: 64,
+            shared: series.max(64),
             cells: 8_192 - LANE_HEADER_CELLS as u32,
             lanes: LANES as u32,
             activities: 4,

@@ -1,9 +1,12 @@
 //! Bytes that no writer wrote: nothing may panic, loop or be shown as a value of something else.
 
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use tachograph_exporter::exposition::{Exposition, Format};
+use tachograph_exporter::plan::{Options, Plan, Source};
 use tachograph_exporter::{OpenError, ReadError, RegionReader};
 use tachograph_layout::{
     Control, FamilyRecord, Header, Kind, Number, SectionKind, SeriesRecord, SlotState, SlotWord, StrRef,
@@ -374,6 +377,34 @@ fn what_is_shown_is_bounded_by_the_files_size() {
         "{:?}",
         schema.damaged
     );
+}
+
+/// A state is repeated in a line of each series, escaped, beside the family's name.
+#[test]
+fn states_and_names_that_each_series_repeats_are_bounded_by_the_files_size() {
+    let long = format!("app_{}", "x".repeat(200));
+    let quotes = "\"".repeat(20_000);
+    let names: Vec<String> = (0..64).map(|number| format!("s{number}")).collect();
+    let many: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (name, states) in [("app_phase", &[quotes.as_str()] as &[&str]), (&long, &many)] {
+        let mut region = Region::of_series("mc-0", 1_000);
+        let labels: Vec<String> = (0..1_000).map(|number| format!("a=\"{number}\"")).collect();
+        let blocks: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let spec = FamilySpec::of(name, Kind::StateSet, Number::U64);
+        region.family(&FamilySpec { label_names: &["a"], blocks: &blocks, states, ..spec });
+        let directory = directory();
+        let reader = RegionReader::open(&region.write(directory.path())).unwrap();
+        let snapshot = reader.snapshot().unwrap();
+        assert!(snapshot.schema.series.len() > 1, "{:?}", snapshot.schema.damaged);
+        let damaged = &snapshot.schema.damaged;
+        assert!(damaged.iter().any(|damage| damage.what.contains("far more bytes")), "{:?}", damaged.first());
+        let sources = [Source::region(Arc::new(snapshot))];
+        let plan = Plan::new(&sources, &Options::default()).unwrap();
+        let mut shown = 0;
+        Exposition::new(Format::Text).render_pieces(&plan, &sources, &mut |piece| shown += piece.len());
+        let (most, len) = (8 * region.bytes.len() + (1 << 20), region.bytes.len());
+        assert!(shown < most, "{shown} bytes of text of a file of {len}");
+    }
 }
 
 /// A writer that keeps the structure word odd, or that changes it without end, keeps nobody from reading.
