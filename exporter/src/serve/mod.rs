@@ -4,6 +4,7 @@
 //! starts it knows at once whether it can serve; [`Server::run`] serves until it is told to end and then lets requests
 //! in flight finish. Regions are read on a thread that may block, never on the runtime's own.
 
+mod answer;
 mod answer_time;
 mod coalesce;
 mod compress;
