@@ -166,6 +166,11 @@ impl SeriesList {
         self.ends.push(end);
     }
 
+    /// Bytes of all labels.
+    pub(crate) const fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
     /// Drops those from an index on.
     pub(crate) fn truncate(&mut self, len: usize) {
         if len < self.len() {

@@ -40,6 +40,11 @@ impl Slot {
             && self.actor == activity.actor
     }
 
+    /// What it holds beside numbers.
+    pub(crate) fn texts(&self) -> [&str; 2] {
+        [&self.actor.actor_type, &self.actor.id]
+    }
+
     /// The activity at a tick, from its words.
     pub(crate) fn activity(&self, words: &[u64; WORDS], doings: &[String], monotonic_ns: u64) -> Activity {
         let [doing, since_monotonic_ns, mailbox_depth, handled] = *words;

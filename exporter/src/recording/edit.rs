@@ -91,39 +91,43 @@ pub(crate) fn encode<T: Item, A: Borrow<T>>(
     }
 }
 
-/// Reads a change of `old`: the list after it, and its runs.
+/// Reads a change of `old`, and gives its runs; each item of the list after it is given to `push`, `most` of them.
 pub(crate) fn decode<'a, T: Item>(
     cursor: &mut Cursor<'a>,
     old: impl Iterator<Item = T>,
+    most: usize,
     mut item: impl FnMut(&mut Cursor<'a>) -> Result<T, Malformed>,
-) -> Result<(Vec<T>, Vec<Edit>), Malformed> {
-    let (mut list, mut edits) = (Vec::new(), Vec::new());
+    mut push: impl FnMut(T) -> Result<(), Malformed>,
+) -> Result<Vec<Edit>, Malformed> {
+    let mut edits = Vec::new();
     let mut rest = old.fuse();
+    let mut room = most;
     for _ in 0..cursor.count(1)? {
         let head = cursor.number()?;
         let count = usize::try_from(head >> 2).map_err(|_| Malformed("a number out of range"))?;
-        if head & 3 == 2 {
-            if count > cursor.left() {
-                return Err(Malformed("a count of more than there is"));
-            }
-            for _ in 0..count {
-                list.push(item(cursor)?);
-            }
-            edits.push(Edit::Insert(count));
-            continue;
-        }
         let edit = match head & 3 {
             0 => Edit::Keep(count),
             1 => Edit::Drop(count),
+            2 => Edit::Insert(count),
             _ => Edit::Change(count),
         };
+        if matches!(edit, Edit::Insert(_)) && count > cursor.left() {
+            return Err(Malformed("a count of more than there is"));
+        }
+        if !matches!(edit, Edit::Drop(_)) {
+            room = room.checked_sub(count).ok_or(Malformed("more than a region has"))?;
+        }
         for _ in 0..count {
+            if matches!(edit, Edit::Insert(_)) {
+                push(item(cursor)?)?;
+                continue;
+            }
             let mut one = rest.next().ok_or(Malformed("a change of more than there was"))?;
             if matches!(edit, Edit::Change(_)) {
                 one.change();
             }
             if !matches!(edit, Edit::Drop(_)) {
-                list.push(one);
+                push(one)?;
             }
         }
         edits.push(edit);
@@ -131,5 +135,5 @@ pub(crate) fn decode<'a, T: Item>(
     if rest.next().is_some() {
         return Err(Malformed("a change of less than there was"));
     }
-    Ok((list, edits))
+    Ok(edits)
 }

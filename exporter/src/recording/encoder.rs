@@ -72,7 +72,7 @@ impl Encoder {
     }
 
     /// Appends a tick; `lost` is how many were left out before it. `None` where this block can't hold it: its structure
-    /// is no change of the one before, so a new block has to be begun.
+    /// is no change of the one before, so a new block has to be begun, or it is larger than any recording may tell.
     pub(crate) fn tick(&mut self, seen: &Observation<'_>, lost: u64, out: &mut Vec<u8>) -> Option<()> {
         let before = &self.state;
         let structure = self.structure(seen)?;
@@ -128,7 +128,7 @@ impl Encoder {
         let doings = before.doings.iter().chain(new).cloned().collect();
         let actors: Vec<Slot> = seen.activities.iter().map(Slot::of).collect();
         let next = Structure::of(&seen.snapshot.schema, actors, doings, facts::COUNT);
-        before.leads_to(&next).then(|| Arc::new(next))
+        (before.leads_to(&next) && next.fits()).then(|| Arc::new(next))
     }
 }
 

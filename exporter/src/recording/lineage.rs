@@ -135,7 +135,8 @@ impl TierState {
         };
         let mut encoder = Encoder::begin(&origin, &mut bytes);
         // From nothing, every structure is a change.
-        encoder.tick(seen, lost, &mut bytes).ok_or_else(|| io::Error::other("internal error: no first tick"))?;
+        let large = || io::Error::other("it has more series or cells than a recording may tell");
+        encoder.tick(seen, lost, &mut bytes).ok_or_else(large)?;
         let name = BlockName { region: region.name.clone(), uuid: region.uuid, interval_ms, sequence: origin.sequence };
         let writing = store.begin(name, &bytes, seen.realtime_ns)?;
         encoder.kept();

@@ -20,6 +20,7 @@ mod library;
 mod lineage;
 mod oom;
 mod origin;
+mod parts;
 mod proc;
 mod recorder;
 mod stats;

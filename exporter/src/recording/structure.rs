@@ -1,25 +1,34 @@
 //! What a recording's words mean at a tick: families, series and activities, and how one such structure becomes the next.
 //!
 //! Both ends hold one: the encoder makes a change of it when a region's schema or its actors changed, the decoder applies
-//! that change. Bytes may be hostile: names, labels and bounds are checked by the rules of a region's own, and the work
-//! of a change is bounded by its bytes and by what the structure holds already.
+//! that change. Bytes may be hostile: the work of a change is bounded by its bytes and by what the structure holds already,
+//! and both ends refuse a structure of more than a recording may tell.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tachograph_layout::{Aggregation, Kind, Number, exponential_buckets, exponential_upper};
+use tachograph_layout::{Kind, Number};
 
 use super::activity::{self, Slot};
 use super::edit::{self, Edit};
-use super::wire::{Cursor, Malformed, put, put_bits, put_signed, put_text};
+use super::parts::{family, put_family, put_series, series};
+use super::wire::{Cursor, Malformed, put, put_text};
 use crate::schema::{Family, Schema};
 use crate::series::{Series, SeriesList};
 use crate::snapshot::cells_of;
 use crate::table::printable;
-use crate::{family_rules, label_block};
 
 /// Most words of a tick: sixteen million cells, as many as a region's largest tables have slots.
 pub(crate) const MOST_WORDS: usize = 1 << 24;
+
+/// Most series of a structure: some kinds own no words, and what it takes to tell a series from others is more than a word.
+pub(crate) const MOST_SERIES: usize = 1 << 22;
+
+/// Most families of a structure: as many as a region has.
+const MOST_FAMILIES: usize = 1 << 16;
+
+/// Most activities of a structure, and most different ones of a block: as many as a region has at once.
+const MOST_ACTIVITIES: usize = 1 << 20;
 
 /// What one block may cost its reader: each tick its words, each change of structure a multiple of what it holds. A recorder
 /// begins a new block at half of it.
@@ -48,9 +57,30 @@ impl Structure {
         Self { facts, floats: vec![false; facts], ..Self::default() }
     }
 
-    /// What a change to this structure costs a reader, in words that are copied.
+    /// What a change to this structure costs a reader, in words that are copied: all that it holds is carried over.
     pub(crate) fn cost(&self) -> u64 {
-        64 * (self.schema.families.len() + self.schema.series.len() + self.actors.len() + self.doings.len()) as u64
+        // Each thing by itself: its place among the others, and what is allocated for it.
+        let thing = |texts: &[&str]| 64 + texts.iter().map(|text| text_cost(text.len())).sum::<u64>();
+        let families = self.schema.families.iter().map(|family| {
+            let texts = family.label_names.iter().chain(&family.states).map(|text| thing(&[text]));
+            thing(&[&family.name, &family.help, &family.unit]) + texts.sum::<u64>() + 4 * family.bounds.len() as u64
+        });
+        let series = &self.schema.series;
+        families.sum::<u64>()
+            + 64 * series.len() as u64
+            + text_cost(series.text_len())
+            + self.actors.iter().map(|slot| thing(&slot.texts())).sum::<u64>()
+            + self.doings.iter().map(|doing| thing(&[doing])).sum::<u64>()
+            + 2 * self.words() as u64
+    }
+
+    /// Whether a recording may tell so much; a reader refuses what is more.
+    pub(crate) fn fits(&self) -> bool {
+        self.schema.families.len() <= MOST_FAMILIES
+            && self.schema.series.len() <= MOST_SERIES
+            && self.doings.len() <= MOST_ACTIVITIES
+            && self.actors.len() <= MOST_ACTIVITIES
+            && self.words() - self.facts <= MOST_WORDS
     }
 
     /// Words of the series.
@@ -66,16 +96,26 @@ impl Structure {
     /// A structure of these parts. The series' cells are laid out one after the other.
     pub(crate) fn of(schema: &Schema, actors: Vec<Slot>, doings: Vec<String>, facts: usize) -> Self {
         let mut families: Vec<Family> = schema.families.clone();
-        let mut series = SeriesList::default();
-        let mut floats = Vec::new();
+        let mut laid = LaidOut::default();
         for (index, family) in families.iter_mut().enumerate() {
-            let start = series.len();
-            for one in schema.series.range(family.series.clone()) {
-                let cell = floats.len() as u64;
-                push_floats(&mut floats, family);
-                series.push(Series { family: index, cell, ..one });
-            }
-            family.series = start..series.len();
+            let start = laid.series.len();
+            schema.series.range(family.series.clone()).for_each(|one| laid.push(Series { family: index, ..one }));
+            family.series = start..laid.series.len();
+        }
+        Self::laid_out(families, laid.series, actors, doings, facts)
+    }
+
+    /// A structure whose series are grouped by family, and laid out.
+    fn laid_out(
+        families: Vec<Family>,
+        series: SeriesList,
+        actors: Vec<Slot>,
+        doings: Vec<String>,
+        facts: usize,
+    ) -> Self {
+        let mut floats = Vec::new();
+        for family in &families {
+            family.series.clone().for_each(|_| push_floats(&mut floats, family));
         }
         floats.resize(floats.len() + actors.len() * activity::WORDS + facts, false);
         let schema = Schema { families, series, ..Schema::default() };
@@ -158,40 +198,91 @@ impl Structure {
 
     /// Reads a change and gives the structure after it, with the words carried over.
     pub(crate) fn decode_change(&self, cursor: &mut Cursor<'_>, words: &[u64]) -> Result<(Self, Vec<u64>), Malformed> {
+        let new = cursor.count(30)?;
+        if self.schema.families.len() + new > MOST_FAMILIES {
+            return Err(Malformed("more families than a region has"));
+        }
         let mut families = self.schema.families.clone();
-        for _ in 0..cursor.count(30)? {
+        for _ in 0..new {
             families.push(family(cursor)?);
         }
         let mut names = HashSet::new();
         if !families.iter().all(|family| names.insert(family.name.as_str())) {
             return Err(Malformed("a family twice"));
         }
-        let (list, series_edits) = edit::decode(cursor, self.schema.series.iter(), |cursor| series(cursor, &families))?;
+        let mut laid = LaidOut::default();
+        let mut ends = vec![0; families.len()];
+        let series_edits = edit::decode(
+            cursor,
+            self.schema.series.iter(),
+            MOST_SERIES,
+            |cursor| series(cursor, &families),
+            |series| {
+                laid.push_grouped(series)?;
+                ends.get_mut(series.family).into_iter().for_each(|end| *end = laid.series.len());
+                Ok(())
+            },
+        )?;
         let mut doings = self.doings.clone();
-        for _ in 0..cursor.count(1)? {
+        let new = cursor.count(1)?;
+        if doings.len() + new > MOST_ACTIVITIES {
+            return Err(Malformed("more activities than a region has"));
+        }
+        for _ in 0..new {
             doings.push(printable(cursor.text()?));
         }
-        let (actors, actor_edits) = edit::decode(cursor, self.actors.iter().cloned(), Slot::take)?;
+        let mut actors = Vec::new();
+        let actor_edits = edit::decode(cursor, self.actors.iter().cloned(), MOST_ACTIVITIES, Slot::take, |slot| {
+            actors.push(slot);
+            Ok(())
+        })?;
         cursor.end()?;
-        let cells = list.iter().fold(0_usize, |cells, series| cells.saturating_add(series.cells as usize));
-        if cells.saturating_add(actors.len() * activity::WORDS) > MOST_WORDS {
-            return Err(Malformed("more words than a region has"));
+        if laid.words.saturating_add(actors.len() * activity::WORDS) > MOST_WORDS {
+            return Err(TOO_MANY_WORDS);
         }
-        // Grouped by family, so that each family's are one range.
-        if !list.is_sorted_by_key(|series| series.family) {
-            return Err(Malformed("series that are not grouped by family"));
+        let mut start = 0;
+        for (family, end) in families.iter_mut().zip(ends) {
+            // One without series has no end of its own.
+            family.series = start..end.max(start);
+            start = family.series.end;
         }
-        let mut end = 0;
-        for (index, family) in families.iter_mut().enumerate() {
-            let start = end;
-            end += list.get(start..).unwrap_or_default().partition_point(|series| series.family == index);
-            family.series = start..end;
-        }
-        let schema = Schema { families, series: list.into_iter().collect(), ..Schema::default() };
-        let next = Self::of(&schema, actors, doings, self.facts);
+        let next = Self::laid_out(families, laid.series, actors, doings, self.facts);
         let words = self.carried(&next, words, &series_edits, &actor_edits);
         Ok((next, words))
     }
+}
+
+const TOO_MANY_WORDS: Malformed = Malformed("more words than a region has");
+
+/// Series, each with its cells behind those of the one before.
+#[derive(Debug, Default)]
+struct LaidOut {
+    series: SeriesList,
+    words: usize,
+    /// Index of the last one's family.
+    family: usize,
+}
+
+impl LaidOut {
+    fn push(&mut self, series: Series<'_>) {
+        self.series.push(Series { cell: self.words as u64, ..series });
+        self.words = self.words.saturating_add(series.cells as usize);
+        self.family = series.family;
+    }
+
+    /// The same, where the family is the last one's or one behind it, so that each family's series are one range.
+    fn push_grouped(&mut self, series: Series<'_>) -> Result<(), Malformed> {
+        if series.family < self.family {
+            return Err(Malformed("series that are not grouped by family"));
+        }
+        self.push(series);
+        if self.words > MOST_WORDS { Err(TOO_MANY_WORDS) } else { Ok(()) }
+    }
+}
+
+/// What it costs to carry a text over, beside what any thing costs.
+const fn text_cost(bytes: usize) -> u64 {
+    bytes as u64 / 4
 }
 
 fn push_floats(floats: &mut Vec<bool>, family: &Family) {
@@ -207,132 +298,96 @@ fn push_floats(floats: &mut Vec<bool>, family: &Family) {
     }
 }
 
-impl edit::Item for Series<'_> {
-    fn order(&self) -> (u64, u64, u64) {
-        (self.family as u64, u64::from(self.slot), u64::from(self.generation))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What puts a family into a structure that has none, and so many series of it.
+    fn change(family: &Family, labels: &[&str]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put(&mut bytes, 1);
+        put_family(&mut bytes, family);
+        put(&mut bytes, 1);
+        put(&mut bytes, (labels.len() as u64) << 2 | 2);
+        for (slot, labels) in (0..).zip(labels) {
+            let (family, cell, cells) = (0, 0, 1);
+            let series =
+                Series { family, slot, generation: 0, labels, created_realtime_ns: 0, retired: false, cell, cells };
+            put_series(&mut bytes, &series);
+        }
+        bytes.extend([0, 0]);
+        bytes
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        self.labels == other.labels
-            && self.created_realtime_ns == other.created_realtime_ns
-            && self.cells == other.cells
+    fn decoded(bytes: &[u8]) -> Result<Structure, Malformed> {
+        Structure::empty(0).decode_change(&mut Cursor::new(bytes), &[]).map(|(structure, _)| structure)
     }
 
-    fn is_changed(&self, other: &Self) -> bool {
-        self.retired != other.retired
+    #[test]
+    fn a_change_costs_at_least_a_word_for_each_that_the_structure_holds() {
+        let counter = || Family::new("app_x_total", "h", Kind::Counter, Number::U64);
+        let bounds = (0..100_000).map(f64::from).collect();
+        let histogram = || Family::new("app_x", "h", Kind::HistogramBounds, Number::U64);
+        let states: Vec<String> = (0..64).map(|state| format!("{state:010000}")).collect();
+        let labels = format!("l=\"{}\"", "x".repeat(800_000));
+        let label_names: Vec<String> = (0..10_000).map(|name| format!("l{name}")).collect();
+        for (family, labels, words) in [
+            (Family { bounds, ..histogram() }, &[] as &[&str], 100_000),
+            (Family { bounds: (0..100_000).map(f64::from).collect(), ..histogram() }, &[""], 300_000),
+            (Family { states, ..Family::new("app_x", "h", Kind::StateSet, Number::U64) }, &[], 80_000),
+            (Family { label_names: vec!["l".to_owned()], ..counter() }, &[&labels], 100_000),
+            (Family { label_names, ..counter() }, &[], 30_000),
+            (Family { help: "h".repeat(800_000), ..counter() }, &[], 100_000),
+        ] {
+            let structure = decoded(&change(&family, labels)).expect("a change");
+            assert!(structure.cost() >= words, "{} for {words} of {:?}", structure.cost(), family.kind);
+        }
     }
 
-    fn change(&mut self) {
-        self.retired = !self.retired;
+    #[test]
+    fn a_reader_and_a_recorder_know_the_same_most_series() {
+        let of = |count: usize| {
+            let mut bytes = vec![0];
+            put(&mut bytes, 1);
+            put(&mut bytes, (count as u64) << 2 | 2);
+            bytes.resize(bytes.len() + count, 0);
+            decoded(&bytes).unwrap_err().to_string()
+        };
+        assert_eq!(of(MOST_SERIES), "a series of no family", "so many are looked at");
+        assert_eq!(of(MOST_SERIES + 1), "more than a region has");
+
+        let mut family = Family::new("app_x_info", "h", Kind::Info, Number::U64);
+        let labels = "";
+        let series = |slot| Series {
+            family: 0,
+            slot,
+            generation: 0,
+            labels,
+            created_realtime_ns: 0,
+            retired: false,
+            cell: 0,
+            cells: 0,
+        };
+        let mut list: SeriesList = (0..MOST_SERIES as u32).map(series).collect();
+        family.series = 0..list.len();
+        let mut schema = Schema { families: vec![family], series: list.clone(), ..Schema::default() };
+        assert!(Structure::of(&schema, Vec::new(), Vec::new(), 0).fits());
+        list.push(series(MOST_SERIES as u32));
+        (schema.families[0].series, schema.series) = (0..list.len(), list);
+        assert!(!Structure::of(&schema, Vec::new(), Vec::new(), 0).fits());
     }
-}
 
-fn put_series(out: &mut Vec<u8>, series: &Series<'_>) {
-    put(out, series.family as u64);
-    put(out, u64::from(series.slot));
-    put(out, u64::from(series.generation) << 1 | u64::from(series.retired));
-    put(out, series.created_realtime_ns);
-    put_text(out, series.labels);
-}
-
-fn series<'a>(cursor: &mut Cursor<'a>, families: &[Family]) -> Result<Series<'a>, Malformed> {
-    let index: usize = cursor.small()?;
-    let family = families.get(index).ok_or(Malformed("a series of no family"))?;
-    let slot = cursor.small()?;
-    let generation = cursor.number()?;
-    let created_realtime_ns = cursor.number()?;
-    let labels = cursor.text()?;
-    if !(family.open && labels == label_block::OVERFLOW) {
-        label_block::check(labels, &family.label_names).map_err(|_| Malformed("labels that are not the family's"))?;
+    #[test]
+    fn a_block_holds_many_changes_of_a_million_counters() {
+        let labels: Vec<String> = (0..20_000).map(|number| format!("l=\"{number:0>150}\"")).collect();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let family =
+            Family { label_names: vec!["l".to_owned()], ..Family::new("app_x_total", "h", Kind::Counter, Number::U64) };
+        let structure = decoded(&change(&family, &labels)).expect("a change");
+        // Of a million, fifty times as much: a block holds more than fifty changes of them.
+        assert!(structure.cost() * 50 * 50 < MOST_WORK / 2, "{}", structure.cost());
+        assert!(structure.fits());
+        assert_eq!(structure.schema.families[0].series, 0..20_000);
+        assert_eq!(structure.schema.series.last().map(|last| last.cell), Some(19_999));
     }
-    Ok(Series {
-        family: index,
-        slot,
-        generation: u32::try_from(generation >> 1).map_err(|_| Malformed("a number out of range"))?,
-        labels,
-        created_realtime_ns,
-        retired: generation & 1 == 1,
-        cell: 0,
-        cells: u32::try_from(cells_of(family)).map_err(|_| Malformed("a number out of range"))?,
-    })
-}
-
-fn put_family(out: &mut Vec<u8>, family: &Family) {
-    put_text(out, &family.name);
-    put_text(out, &family.help);
-    put_text(out, &family.unit);
-    put_texts(out, &family.label_names);
-    put_texts(out, &family.states);
-    put(out, u64::from(family.kind.to_wire()));
-    put(out, u64::from(family.number.to_wire()));
-    put(out, u64::from(family.aggregation.to_wire()));
-    put(out, u64::from(family.open));
-    put(out, family.created_realtime_ns);
-    put_signed(out, i64::from(family.schema));
-    put_bits(out, family.scale.to_bits());
-    put_bits(out, family.range.0.to_bits());
-    put_bits(out, family.range.1.to_bits());
-    put(out, family.bounds.len() as u64);
-    family.bounds.iter().for_each(|bound| put_bits(out, bound.to_bits()));
-}
-
-fn put_texts(out: &mut Vec<u8>, texts: &[String]) {
-    put(out, texts.len() as u64);
-    texts.iter().for_each(|text| put_text(out, text));
-}
-
-fn texts(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Malformed> {
-    (0..cursor.count(1)?).map(|_| cursor.text().map(str::to_owned)).collect()
-}
-
-fn family(cursor: &mut Cursor<'_>) -> Result<Family, Malformed> {
-    let (name, help, unit) = (cursor.text()?, cursor.text()?, cursor.text()?);
-    let (label_names, states) = (texts(cursor)?, texts(cursor)?);
-    let kind = Kind::from_wire(cursor.small()?).ok_or(Malformed("a kind that is not known"))?;
-    let number = Number::from_wire(cursor.small()?).ok_or(Malformed("a number that is not known"))?;
-    let aggregation = Aggregation::from_wire(cursor.small()?).ok_or(Malformed("an aggregation that is not known"))?;
-    let open = cursor.number()? == 1;
-    let created_realtime_ns = cursor.number()?;
-    let schema = i32::try_from(cursor.signed()?).map_err(|_| Malformed("a number out of range"))?;
-    let scale = f64::from_bits(cursor.bits()?);
-    let range = (f64::from_bits(cursor.bits()?), f64::from_bits(cursor.bits()?));
-    let bounds: Vec<f64> =
-        (0..cursor.count(8)?).map(|_| cursor.bits().map(f64::from_bits)).collect::<Result<_, _>>()?;
-    let family = Family {
-        unit: unit.to_owned(),
-        label_names,
-        aggregation,
-        scale,
-        bounds,
-        schema,
-        range,
-        states,
-        open,
-        created_realtime_ns,
-        ..Family::new(name, help, kind, number)
-    };
-    let ascending = family.bounds.is_sorted_by(|a, b| a < b) && family.bounds.iter().all(|bound| bound.is_finite());
-    let is_histogram = matches!(kind, Kind::HistogramBounds | Kind::HistogramExponential);
-    let mut names = HashSet::new();
-    let labels = family.label_names.iter().all(|name| label_block::is_label_name(name) && names.insert(name));
-    let stated = family.states.len() <= 64 && (kind == Kind::StateSet || family.states.is_empty());
-    if !(ascending && labels && stated && scale.is_finite() && scale > 0.0)
-        || !(is_histogram || family.bounds.is_empty())
-    {
-        return Err(Malformed("a family that no region has"));
-    }
-    if kind == Kind::HistogramExponential && !is_exponential(&family) {
-        return Err(Malformed("buckets that are not those of the range"));
-    }
-    family_rules::check_number(kind, number).map_err(|_| Malformed("a kind that is not made of that number"))?;
-    family_rules::check_names(&family).map_err(|_| Malformed("a name that no family has"))?;
-    Ok(family)
-}
-
-/// Whether a family's bounds are those of its range.
-fn is_exponential(family: &Family) -> bool {
-    let (lower, upper) = family.range;
-    let Some((first, last)) = exponential_buckets(family.schema, lower, upper) else { return false };
-    let bounds = (first..=last).map(|bucket| exponential_upper(family.schema, bucket));
-    family.bounds.first() == Some(&lower) && bounds.eq(family.bounds.iter().skip(1).copied())
 }
