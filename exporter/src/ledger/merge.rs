@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::folded::total;
 use crate::label_block::sorted;
 use crate::schema::{Aggregation, Family, Kind, Number, Schema};
 use crate::snapshot::cells_of;
-use crate::{PartsError, RegionInfo, Series, Snapshot};
+use crate::{PartsError, RegionInfo, Snapshot};
 
 /// What is added up, the oldest first.
 #[derive(Debug, Clone)]
@@ -159,16 +160,7 @@ impl Merge {
             }
             orders.push(order);
             for Summed { labels, created_realtime_ns, cell } in &of_family {
-                schema.series.push(Series {
-                    family: index,
-                    slot: (cell / cells.max(1)) as u32,
-                    generation: 0,
-                    labels,
-                    created_realtime_ns: *created_realtime_ns,
-                    retired: false,
-                    cell: *cell as u64,
-                    cells: cells as u32,
-                });
+                schema.series.push(total(index, labels, *created_realtime_ns, *cell, cells));
                 stands.push(*cell);
             }
             family.series = start..schema.series.len();

@@ -53,9 +53,7 @@ impl Pieces {
         self.len += piece.len() as u64;
         self.all.push_back(piece);
     }
-}
 
-impl Pieces {
     /// Bytes in all of them.
     #[must_use]
     pub const fn len(&self) -> u64 {
